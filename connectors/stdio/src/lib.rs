@@ -1,0 +1,1 @@
+//! Outflow connectors that need no server: stdout, file, blackhole, generator

@@ -1,0 +1,1 @@
+//! The outflow binary, and the entry point of custom builds

@@ -1,0 +1,1 @@
+//! Pipeline files of Outflow: YAML to typed configuration, with errors that name file, line and key

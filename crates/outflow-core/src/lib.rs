@@ -1,0 +1,1 @@
+//! The change model of Outflow: batches, values, schemas, positions, checkpoints and errors

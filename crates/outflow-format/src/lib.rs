@@ -1,0 +1,1 @@
+//! Change events to bytes: JSON, Debezium JSON and raw, by compiled plans

@@ -1,0 +1,1 @@
+//! The pipeline of Outflow: intake, ack ledger, checkpoints, supervision and dead letters

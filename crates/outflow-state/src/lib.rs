@@ -1,0 +1,1 @@
+//! Checkpoint stores for Outflow: memory and file, with leases

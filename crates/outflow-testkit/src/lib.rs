@@ -1,0 +1,1 @@
+//! The contract of Outflow connectors as tests: conformance suites, fakes, fault proxy, delivery verifier

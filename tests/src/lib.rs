@@ -1,0 +1,1 @@
+//! End-to-end, crash and fault tests over real servers

@@ -4,13 +4,17 @@
 #
 #   NAME           the file's name               PORTS   the first port of this clone's block
 #   DATA           the server's own folder       CACHE   for downloads, kept by `reset`
-#   USER_NAME, USER_PASSWORD, ADMIN_NAME, ADMIN_PASSWORD   the same for every server
+#   USER_NAME, USER_PASSWORD, ADMIN_NAME, ADMIN_PASSWORD   the same for every server, and in dev/compose.yaml
+#   RESTART        the command that, with a name added, restarts a server
+#   IN_COMPOSE     not empty if the servers are Docker's
 
 USER_NAME=outflow
 USER_PASSWORD=outflow-dev-password
 ADMIN_NAME=outflow_admin
 ADMIN_PASSWORD=outflow-dev-admin
 CACHE=$STATE/cache
+RESTART="$ROOT/dev/services restart"
+IN_COMPOSE=
 
 # load NAME: makes this subshell the one of that server.
 load() {

@@ -75,7 +75,7 @@ ready() { logged "$NAME" 'Kafka Server started' && listening "$PORT"; }
 exports() {
     export_line OUTFLOW_TEST_KAFKA_VERSION "$(version)"
     export_line OUTFLOW_TEST_KAFKA "127.0.0.1:$PORT"
-    export_line OUTFLOW_TEST_KAFKA_RESTART "$ROOT/dev/services restart kafka"
+    export_line OUTFLOW_TEST_KAFKA_RESTART "$RESTART kafka"
 }
 
 # Any of Kafka's programs, by class: client org.apache.kafka.tools.TopicCommand --list

@@ -73,40 +73,12 @@ nobody_works_in_pgdata() {
 }
 
 configure() {
-    cat >"$PGDATA/outflow.conf" <<CONF
-listen_addresses = '127.0.0.1'
-port = $PORT
-unix_socket_directories = ''
-max_connections = 300
-password_encryption = 'scram-sha-256'
-
-ssl = on
-ssl_ca_file = 'ca.pem'
-ssl_cert_file = 'server.pem'
-ssl_key_file = 'server.key'
-
-wal_level = logical
-max_wal_senders = 100
-max_replication_slots = 100
-max_slot_wal_keep_size = '8GB'          # a slot that a failed test left behind cannot fill the disk
-max_prepared_transactions = 20
-track_commit_timestamp = on
-fsync = on
-synchronous_commit = on
-
-timezone = 'UTC'
-log_timezone = 'UTC'
-lc_messages = 'C'
-log_line_prefix = '%m [%p] %q%u@%d '
-CONF
-    cat >"$PGDATA/pg_hba.conf" <<HBA
-# TYPE   DATABASE     USER          ADDRESS       METHOD
-hostssl  all          outflow_cert  127.0.0.1/32  cert
-host     all          outflow_cert  127.0.0.1/32  reject
-host     all          all           127.0.0.1/32  scram-sha-256
-host     replication  all           127.0.0.1/32  scram-sha-256
-HBA
-    install -m 600 "$STATE/tls/ca.pem" "$STATE/tls/server.pem" "$STATE/tls/server.key" "$PGDATA"
+    local shared=$ROOT/dev/servers/postgres
+    {
+        cat "$shared/postgresql.conf"
+        printf '\n%s\n' "listen_addresses = '127.0.0.1'" "port = $PORT" "unix_socket_directories = ''"
+    } >"$PGDATA/outflow.conf"
+    install -m 600 "$shared/pg_hba.conf" "$STATE"/tls/{ca.pem,server.pem,server.key} "$PGDATA"
     ((EUID != 0)) || chown postgres: "$PGDATA"/{outflow.conf,pg_hba.conf,ca.pem,server.pem,server.key}
 }
 
@@ -115,22 +87,15 @@ start() {
     spawn "$NAME" "${AS_OWNER[@]}" "$(bin)/postgres" -D "$PGDATA"
 }
 
-ready() { [[ $(query 'SELECT 1' 2>/dev/null) == 1 ]]; }
+ready() { [[ $(admin --command='SELECT 1' 2>/dev/null) == 1 ]]; }
 
-# query SQL: runs it as the administrator.
-query() {
+# admin ARG…: psql as the administrator, for scripts.
+admin() {
     PGCONNECT_TIMEOUT=2 PGPASSWORD=$ADMIN_PASSWORD "$(bin)/psql" --no-psqlrc --quiet --tuples-only --no-align \
-        --set=ON_ERROR_STOP=1 --host=127.0.0.1 --port="$PORT" --username="$ADMIN_NAME" --dbname=postgres <<<"$1"
+        --set=ON_ERROR_STOP=1 --host=127.0.0.1 --port="$PORT" --username="$ADMIN_NAME" --dbname=postgres "$@"
 }
 
-provision() {
-    query "
-        SELECT 'CREATE ROLE $USER_NAME' WHERE to_regrole('$USER_NAME') IS NULL \\gexec
-        ALTER ROLE $USER_NAME LOGIN REPLICATION CREATEDB PASSWORD '$USER_PASSWORD';
-        SELECT 'CREATE ROLE outflow_cert LOGIN' WHERE to_regrole('outflow_cert') IS NULL \\gexec
-        SELECT 'CREATE DATABASE outflow OWNER $USER_NAME'
-            WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = 'outflow') \\gexec"
-}
+provision() { admin --file="$ROOT/dev/servers/postgres/roles.sql"; }
 
 stop() {
     local signal=INT # fast: ends every session, then writes a checkpoint
@@ -145,8 +110,8 @@ exports() {
     export_line OUTFLOW_TEST_POSTGRES_CA "$STATE/tls/ca.pem"
     export_line OUTFLOW_TEST_POSTGRES_CLIENT_CERT "$STATE/tls/client.pem"
     export_line OUTFLOW_TEST_POSTGRES_CLIENT_KEY "$STATE/tls/client.key"
-    export_line OUTFLOW_TEST_POSTGRES_PGDATA "$PGDATA"
-    export_line OUTFLOW_TEST_POSTGRES_RESTART "$ROOT/dev/services restart postgres"
+    export_line OUTFLOW_TEST_POSTGRES_RESTART "$RESTART postgres"
+    [[ -n $IN_COMPOSE ]] || export_line OUTFLOW_TEST_POSTGRES_PGDATA "$PGDATA"
 }
 
 # psql, as the user and verifying the server's certificate; options that name another user or database win.

@@ -85,7 +85,7 @@ exports() {
     export_line OUTFLOW_TEST_RABBITMQ_VERSION "$(version)"
     export_line OUTFLOW_TEST_AMQP_URL "amqp://$USER_NAME:$USER_PASSWORD@127.0.0.1:$PORT/%2f"
     export_line OUTFLOW_TEST_RABBITMQ_API "http://$USER_NAME:$USER_PASSWORD@127.0.0.1:$MANAGEMENT_PORT/api"
-    export_line OUTFLOW_TEST_RABBITMQ_RESTART "$ROOT/dev/services restart rabbitmq"
+    export_line OUTFLOW_TEST_RABBITMQ_RESTART "$RESTART rabbitmq"
 }
 
 # rabbitmqctl

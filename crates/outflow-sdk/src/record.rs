@@ -1,0 +1,279 @@
+//! Records: what a format makes of events, in one arena a batch.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use outflow_core::{ChangeBatch, Result, Timestamp};
+
+/// The records of one batch. One arena; nothing is allocated a record.
+#[derive(Debug, Default)]
+pub struct RecordBatch {
+    arena: Vec<u8>,
+    records: Vec<Entry>,
+    headers: Vec<Header>,
+    source: Option<Arc<ChangeBatch>>,
+}
+
+type Span = Range<usize>;
+
+#[derive(Clone, Debug)]
+struct Entry {
+    destination: Span,
+    id: Span,
+    key: Option<Span>,
+    value: Option<Span>,
+    headers: Range<u32>,
+    time: Option<i64>,
+    partition: Option<i32>,
+    event: u32,
+}
+
+#[derive(Clone, Debug)]
+struct Header {
+    name: Span,
+    value: Option<Span>,
+}
+
+impl RecordBatch {
+    /// The number of records.
+    pub fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// True when there is none.
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    /// The record at `index`.
+    pub fn get(&self, index: usize) -> Option<RecordRef<'_>> {
+        self.records.get(index).map(|entry| RecordRef { batch: self, entry })
+    }
+
+    /// All records, in order.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = RecordRef<'_>> + DoubleEndedIterator {
+        self.records.iter().map(|entry| RecordRef { batch: self, entry })
+    }
+
+    /// The events that the records were made of.
+    pub fn source(&self) -> Option<&Arc<ChangeBatch>> {
+        self.source.as_ref()
+    }
+
+    /// Bytes of capacity retained here, without the events.
+    pub fn charge(&self) -> usize {
+        size_of::<Self>()
+            + self.arena.capacity()
+            + self.records.capacity() * size_of::<Entry>()
+            + self.headers.capacity() * size_of::<Header>()
+    }
+}
+
+/// One record, borrowed from its batch.
+#[derive(Clone, Copy, Debug)]
+pub struct RecordRef<'a> {
+    batch: &'a RecordBatch,
+    entry: &'a Entry,
+}
+
+impl<'a> RecordRef<'a> {
+    fn bytes(&self, span: &Span) -> &'a [u8] {
+        self.batch.arena.get(span.clone()).unwrap_or_default()
+    }
+
+    fn text(&self, span: &Span) -> &'a str {
+        // Written from a `&str` by `RecordWriter`.
+        std::str::from_utf8(self.bytes(span)).unwrap_or_default()
+    }
+
+    /// Where it goes: a topic, a routing key, an aggregate type.
+    pub fn destination(&self) -> &'a str {
+        self.text(&self.entry.destination)
+    }
+
+    /// The event's stable id (invariant 8).
+    pub fn id(&self) -> &'a str {
+        self.text(&self.entry.id)
+    }
+
+    /// What orders it among others; `None` for records without a key.
+    pub fn key(&self) -> Option<&'a [u8]> {
+        self.entry.key.as_ref().map(|span| self.bytes(span))
+    }
+
+    /// The content; `None` is a tombstone.
+    pub fn value(&self) -> Option<&'a [u8]> {
+        self.entry.value.as_ref().map(|span| self.bytes(span))
+    }
+
+    /// The headers, in order; a value may be null.
+    pub fn headers(&self) -> impl ExactSizeIterator<Item = (&'a str, Option<&'a [u8]>)> + use<'a> {
+        let record = *self;
+        let Range { start, end } = self.entry.headers;
+        let headers = self.batch.headers.get(start as usize..end as usize).unwrap_or_default();
+        headers.iter().map(move |h| (record.text(&h.name), h.value.as_ref().map(|v| record.bytes(v))))
+    }
+
+    /// Milliseconds since 1970 when the change was committed.
+    pub fn time(&self) -> Option<i64> {
+        self.entry.time
+    }
+
+    /// The destination's partition, when a transform chose it.
+    pub fn partition(&self) -> Option<i32> {
+        self.entry.partition
+    }
+
+    /// The index of its event, by which a sink names it in `rejected`.
+    pub fn event(&self) -> u32 {
+        self.entry.event
+    }
+}
+
+/// Writes the records of one batch. A format begins a record for each that an event gives.
+#[derive(Debug, Default)]
+pub struct RecordWriter {
+    batch: RecordBatch,
+}
+
+impl RecordWriter {
+    /// A writer over the buffers of a finished batch, which are used again.
+    pub fn over(mut batch: RecordBatch) -> Self {
+        batch.arena.clear();
+        batch.records.clear();
+        batch.headers.clear();
+        batch.source = None;
+        Self { batch }
+    }
+
+    /// A writer over new buffers.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The number of records so far.
+    pub fn len(&self) -> usize {
+        self.batch.records.len()
+    }
+
+    /// True when there is none.
+    pub fn is_empty(&self) -> bool {
+        self.batch.records.is_empty()
+    }
+
+    /// Bytes written so far.
+    pub fn bytes(&self) -> usize {
+        self.batch.arena.len()
+    }
+
+    /// Begins a record of the event with this index.
+    pub fn begin(&mut self, event: usize) -> RecordBuilder<'_> {
+        let headers = self.batch.headers.len() as u32;
+        let entry = Entry {
+            destination: 0..0,
+            id: 0..0,
+            key: None,
+            value: None,
+            headers: headers..headers,
+            time: None,
+            partition: None,
+            event: event as u32,
+        };
+        RecordBuilder { start: self.batch.arena.len(), batch: &mut self.batch, entry, ended: false }
+    }
+
+    /// Hands out the batch.
+    pub fn finish(self, source: Arc<ChangeBatch>) -> RecordBatch {
+        let mut batch = self.batch;
+        batch.source = Some(source);
+        batch
+    }
+}
+
+/// One record being written. Dropped without [`end`](Self::end), it leaves no trace.
+#[derive(Debug)]
+pub struct RecordBuilder<'w> {
+    batch: &'w mut RecordBatch,
+    entry: Entry,
+    start: usize,
+    ended: bool,
+}
+
+impl RecordBuilder<'_> {
+    fn put(&mut self, write: impl FnOnce(&mut Vec<u8>) -> Result<()>) -> Result<Span> {
+        let start = self.batch.arena.len();
+        write(&mut self.batch.arena)?;
+        Ok(start..self.batch.arena.len())
+    }
+
+    fn copy(&mut self, bytes: &[u8]) -> Span {
+        let start = self.batch.arena.len();
+        self.batch.arena.extend_from_slice(bytes);
+        start..self.batch.arena.len()
+    }
+
+    /// Where it goes.
+    pub fn destination(&mut self, destination: &str) {
+        self.entry.destination = self.copy(destination.as_bytes());
+    }
+
+    /// The event's id, as anything that prints.
+    pub fn id(&mut self, id: impl std::fmt::Display) {
+        use std::io::Write as _;
+        let start = self.batch.arena.len();
+        // Writing to a `Vec` cannot fail.
+        let _ = write!(self.batch.arena, "{id}");
+        self.entry.id = start..self.batch.arena.len();
+    }
+
+    /// Writes the key. `write` only appends.
+    ///
+    /// # Errors
+    /// That of `write`.
+    pub fn key(&mut self, write: impl FnOnce(&mut Vec<u8>) -> Result<()>) -> Result<()> {
+        self.entry.key = Some(self.put(write)?);
+        Ok(())
+    }
+
+    /// Writes the content. `write` only appends.
+    ///
+    /// # Errors
+    /// That of `write`.
+    pub fn value(&mut self, write: impl FnOnce(&mut Vec<u8>) -> Result<()>) -> Result<()> {
+        self.entry.value = Some(self.put(write)?);
+        Ok(())
+    }
+
+    /// Adds a header.
+    pub fn header(&mut self, name: &str, value: Option<&[u8]>) {
+        let name = self.copy(name.as_bytes());
+        let value = value.map(|v| self.copy(v));
+        self.batch.headers.push(Header { name, value });
+    }
+
+    /// When the change was committed.
+    pub fn time(&mut self, time: Timestamp) {
+        self.entry.time = Some(time.millis());
+    }
+
+    /// The destination's partition.
+    pub fn partition(&mut self, partition: i32) {
+        self.entry.partition = Some(partition);
+    }
+
+    /// Completes the record.
+    pub fn end(mut self) {
+        self.ended = true;
+        self.entry.headers.end = self.batch.headers.len() as u32;
+        self.batch.records.push(self.entry.clone());
+    }
+}
+
+impl Drop for RecordBuilder<'_> {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.batch.arena.truncate(self.start);
+            self.batch.headers.truncate(self.entry.headers.start as usize);
+        }
+    }
+}

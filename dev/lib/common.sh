@@ -6,6 +6,9 @@ ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)
 # shellcheck disable=SC2034
 STATE=$ROOT/.services
 
+# Where rustup puts cargo, which a shell that is no login shell may not know.
+PATH=$PATH:${HOME:-}/.cargo/bin
+
 say() { printf '%s\n' "$*"; }
 
 die() {

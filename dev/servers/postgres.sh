@@ -4,15 +4,15 @@
 PORT=$((PORTS + 32))
 PGDATA=$DATA/pgdata
 
+# bin: prints the folder of the installed server's programs (a folder with a client alone does not count).
 bin() {
-    local -a installed
-    mapfile -t installed < <(compgen -G '/usr/lib/postgresql/*/bin' | sort -t/ -k5 -n)
-    ((${#installed[@]})) || return 1
+    local -a servers
     if [[ -x /usr/lib/postgresql/15/bin/postgres ]]; then
         say /usr/lib/postgresql/15/bin
-    else
-        say "${installed[-1]}"
+        return
     fi
+    mapfile -t servers < <(compgen -G '/usr/lib/postgresql/*/bin/postgres' | sort -t/ -k5 -n)
+    ((${#servers[@]})) && dirname "${servers[-1]}"
 }
 
 packages() {
@@ -58,17 +58,20 @@ prepare() {
 
 # A killed server leaves its pid file, and for a moment its children, who would make the next start fail.
 remove_leftovers() {
-    local process
-    for process in /proc/[0-9]*; do
-        [[ ! $process/cwd -ef $PGDATA ]] || kill -s KILL "${process#/proc/}" 2>/dev/null || true
-    done
-    wait_until 10 nobody_works_in_pgdata || die "a process that works in $PGDATA cannot be killed"
+    local pid
+    for pid in $(children_left); do kill -s KILL "$pid" 2>/dev/null || true; done
+    wait_until 10 no_children_left || die "a PostgreSQL process that works in $PGDATA cannot be killed"
     rm -f "$PGDATA/postmaster.pid"
 }
-nobody_works_in_pgdata() {
-    local process
+no_children_left() { [[ -z $(children_left) ]]; }
+
+# children_left: prints the pids of PostgreSQL's processes in this data folder.
+children_left() {
+    local process command
     for process in /proc/[0-9]*; do
-        [[ ! $process/cwd -ef $PGDATA ]] || return 1
+        [[ $process/cwd -ef $PGDATA ]] || continue
+        { read -r command <"$process/comm"; } 2>/dev/null || continue
+        [[ $command != postgres ]] || say "${process#/proc/}"
     done
 }
 

@@ -182,6 +182,11 @@ impl RecordWriter {
         RecordBuilder { start: self.batch.arena.len(), batch: &mut self.batch, entry, ended: false }
     }
 
+    /// Hands out a batch whose records were not made of events of a batch: dead letters.
+    pub fn finish_detached(self) -> RecordBatch {
+        self.batch
+    }
+
     /// Hands out the batch.
     pub fn finish(self, source: Arc<ChangeBatch>) -> RecordBatch {
         let mut batch = self.batch;

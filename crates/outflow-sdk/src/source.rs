@@ -75,6 +75,12 @@ pub trait SourcePort: Send + Sync {
     fn released(&self) -> Box<dyn ReleasedPort>;
     /// The next control message; after the first call the runtime waits for the source to end by itself.
     fn poll_control(&self, cx: &mut Context<'_>) -> Poll<Control>;
+    /// The source reads from its system.
+    fn connected(&self);
+    /// The source has emitted everything it will.
+    fn finished(&self);
+    /// Something that holds up delivery and that the operator should know.
+    fn note(&self, obstacle: Option<String>);
 }
 
 /// The runtime's side of an [`Emitter`].
@@ -241,6 +247,23 @@ impl SourceContext {
     pub fn control(&self) -> impl Future<Output = Control> + Send + use<> {
         let port = Arc::clone(&self.port);
         poll_fn(move |cx| port.poll_control(cx))
+    }
+
+    /// States that the source reads from its system. The first batch says the same.
+    pub fn connected(&self) {
+        self.port.connected();
+    }
+
+    /// States that everything has been emitted, while the source stays to apply its last releases: it is told
+    /// to stop once they are published. A source without releases to apply returns from `run` instead.
+    pub fn finished(&self) {
+        self.port.finished();
+    }
+
+    /// Shows the operator what holds up delivery, such as a transaction that is open for long; `None` when it
+    /// has gone.
+    pub fn note(&self, obstacle: Option<String>) {
+        self.port.note(obstacle);
     }
 
     // The simple level: single changes of documents in one partition, buffered until `emit_through`.

@@ -1,1 +1,31 @@
-//! The change model of Outflow: batches, values, schemas, positions, checkpoints and errors
+//! The change model of Outflow: what flows between a source, transforms and a sink.
+//!
+//! The unit of flow is the [`ChangeBatch`]: events over arenas that a [`BatchBuilder`] writes once. Everyone
+//! reads [`ValueRef`]s; transforms change a batch through [`BatchEdit`]. A [`Position`] says how far a
+//! [`PartitionId`] is done, a [`Checkpoint`] says it for all partitions. Every failure is an [`Error`] with a
+//! stable code, a class that the runtime acts on and a hint for the person who reads it.
+
+mod batch;
+mod builder;
+mod cell;
+mod checkpoint;
+mod edit;
+mod error;
+mod event;
+mod event_id;
+mod position;
+mod schema;
+mod temporal;
+mod value;
+
+pub use batch::{BatchPool, ChangeBatch};
+pub use builder::{BatchBuilder, EventBuilder, MessageParts, RowWriter, SchemaIndex, TransactionIndex};
+pub use checkpoint::{Checkpoint, CheckpointDelta, StateDelta};
+pub use edit::{BatchEdit, EventMut, Field, MessageFields, RowMut};
+pub use error::{Error, ErrorKind, Result, ResultExt, Retry, Scope};
+pub use event::{EventRef, Image, MessageRef, Op, RowRef};
+pub use event_id::EventId;
+pub use position::{PartitionId, Position, PositionCodec, Relation};
+pub use schema::{Column, LogicalType, SchemaFingerprint, TableSchema, TableSchemaBuilder};
+pub use temporal::{Date, DateTime, Interval, Time, TimeTz, Timestamp};
+pub use value::{BitsRef, ListRef, MapRef, Value, ValueRef};

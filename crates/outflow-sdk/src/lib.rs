@@ -35,7 +35,7 @@ pub use findings::{Finding, Findings, Level};
 pub use format::Format;
 pub use outflow_core::*;
 pub use polling::{Page, PollingSource, RowKeys};
-pub use record::{RecordBatch, RecordBuilder, RecordRef, RecordWriter};
+pub use record::{RecordBatch, RecordBuilder, RecordPool, RecordRef, RecordWriter};
 pub use registry::{
     Registered, RegisteredFormat, RegisteredSink, RegisteredSource, RegisteredStore, RegisteredTransform,
     Registry,

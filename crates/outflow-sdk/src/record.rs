@@ -1,17 +1,78 @@
 //! Records: what a format makes of events, in one arena a batch.
 
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use outflow_core::{ChangeBatch, Result, Timestamp};
 
 /// The records of one batch. One arena; nothing is allocated a record.
 #[derive(Debug, Default)]
 pub struct RecordBatch {
+    buffers: Buffers,
+    source: Option<Arc<ChangeBatch>>,
+    pool: Option<RecordPool>,
+}
+
+#[derive(Debug, Default)]
+struct Buffers {
     arena: Vec<u8>,
     records: Vec<Entry>,
     headers: Vec<Header>,
-    source: Option<Arc<ChangeBatch>>,
+}
+
+impl Buffers {
+    fn charge(&self) -> usize {
+        self.arena.capacity()
+            + self.records.capacity() * size_of::<Entry>()
+            + self.headers.capacity() * size_of::<Header>()
+    }
+
+    fn clear(&mut self) {
+        self.arena.clear();
+        self.records.clear();
+        self.headers.clear();
+    }
+}
+
+/// Buffers that finished batches return, so that a steady flow allocates nothing a record.
+#[derive(Clone, Debug, Default)]
+pub struct RecordPool(Arc<Mutex<Vec<Buffers>>>);
+
+impl RecordPool {
+    /// A buffer above this size is let go: one huge record must not be kept for ever.
+    const MAX_BYTES: usize = 2 << 20;
+    /// One being written, one on its way.
+    const MAX_SETS: usize = 2;
+
+    /// A pool of its own.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A writer over buffers of the pool; the finished batch gives them back when it is dropped.
+    pub fn writer(&self) -> RecordWriter {
+        let buffers = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
+        RecordWriter { batch: RecordBatch { buffers, source: None, pool: Some(self.clone()) } }
+    }
+
+    fn put(&self, mut buffers: Buffers) {
+        if buffers.charge() > Self::MAX_BYTES {
+            return;
+        }
+        buffers.clear();
+        let mut sets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if sets.len() < Self::MAX_SETS {
+            sets.push(buffers);
+        }
+    }
+}
+
+impl Drop for RecordBatch {
+    fn drop(&mut self) {
+        if let Some(pool) = self.pool.take() {
+            pool.put(std::mem::take(&mut self.buffers));
+        }
+    }
 }
 
 type Span = Range<usize>;
@@ -37,22 +98,22 @@ struct Header {
 impl RecordBatch {
     /// The number of records.
     pub fn len(&self) -> usize {
-        self.records.len()
+        self.buffers.records.len()
     }
 
     /// True when there is none.
     pub fn is_empty(&self) -> bool {
-        self.records.is_empty()
+        self.buffers.records.is_empty()
     }
 
     /// The record at `index`.
     pub fn get(&self, index: usize) -> Option<RecordRef<'_>> {
-        self.records.get(index).map(|entry| RecordRef { batch: self, entry })
+        self.buffers.records.get(index).map(|entry| RecordRef { batch: self, entry })
     }
 
     /// All records, in order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = RecordRef<'_>> + DoubleEndedIterator {
-        self.records.iter().map(|entry| RecordRef { batch: self, entry })
+        self.buffers.records.iter().map(|entry| RecordRef { batch: self, entry })
     }
 
     /// The events that the records were made of.
@@ -62,10 +123,7 @@ impl RecordBatch {
 
     /// Bytes of capacity retained here, without the events.
     pub fn charge(&self) -> usize {
-        size_of::<Self>()
-            + self.arena.capacity()
-            + self.records.capacity() * size_of::<Entry>()
-            + self.headers.capacity() * size_of::<Header>()
+        size_of::<Self>() + self.buffers.charge()
     }
 }
 
@@ -78,7 +136,7 @@ pub struct RecordRef<'a> {
 
 impl<'a> RecordRef<'a> {
     fn bytes(&self, span: &Span) -> &'a [u8] {
-        self.batch.arena.get(span.clone()).unwrap_or_default()
+        self.batch.buffers.arena.get(span.clone()).unwrap_or_default()
     }
 
     fn text(&self, span: &Span) -> &'a str {
@@ -110,7 +168,7 @@ impl<'a> RecordRef<'a> {
     pub fn headers(&self) -> impl ExactSizeIterator<Item = (&'a str, Option<&'a [u8]>)> + use<'a> {
         let record = *self;
         let Range { start, end } = self.entry.headers;
-        let headers = self.batch.headers.get(start as usize..end as usize).unwrap_or_default();
+        let headers = self.batch.buffers.headers.get(start as usize..end as usize).unwrap_or_default();
         headers.iter().map(move |h| (record.text(&h.name), h.value.as_ref().map(|v| record.bytes(v))))
     }
 
@@ -137,15 +195,6 @@ pub struct RecordWriter {
 }
 
 impl RecordWriter {
-    /// A writer over the buffers of a finished batch, which are used again.
-    pub fn over(mut batch: RecordBatch) -> Self {
-        batch.arena.clear();
-        batch.records.clear();
-        batch.headers.clear();
-        batch.source = None;
-        Self { batch }
-    }
-
     /// A writer over new buffers.
     pub fn new() -> Self {
         Self::default()
@@ -153,22 +202,22 @@ impl RecordWriter {
 
     /// The number of records so far.
     pub fn len(&self) -> usize {
-        self.batch.records.len()
+        self.batch.buffers.records.len()
     }
 
     /// True when there is none.
     pub fn is_empty(&self) -> bool {
-        self.batch.records.is_empty()
+        self.batch.buffers.records.is_empty()
     }
 
     /// Bytes written so far.
     pub fn bytes(&self) -> usize {
-        self.batch.arena.len()
+        self.batch.buffers.arena.len()
     }
 
     /// Begins a record of the event with this index.
     pub fn begin(&mut self, event: usize) -> RecordBuilder<'_> {
-        let headers = self.batch.headers.len() as u32;
+        let headers = self.batch.buffers.headers.len() as u32;
         let entry = Entry {
             destination: 0..0,
             id: 0..0,
@@ -179,7 +228,7 @@ impl RecordWriter {
             partition: None,
             event: event as u32,
         };
-        RecordBuilder { start: self.batch.arena.len(), batch: &mut self.batch, entry, ended: false }
+        RecordBuilder { start: self.batch.buffers.arena.len(), batch: &mut self.batch, entry, ended: false }
     }
 
     /// Hands out a batch whose records were not made of events of a batch: dead letters.
@@ -206,15 +255,15 @@ pub struct RecordBuilder<'w> {
 
 impl RecordBuilder<'_> {
     fn put(&mut self, write: impl FnOnce(&mut Vec<u8>) -> Result<()>) -> Result<Span> {
-        let start = self.batch.arena.len();
-        write(&mut self.batch.arena)?;
-        Ok(start..self.batch.arena.len())
+        let start = self.batch.buffers.arena.len();
+        write(&mut self.batch.buffers.arena)?;
+        Ok(start..self.batch.buffers.arena.len())
     }
 
     fn copy(&mut self, bytes: &[u8]) -> Span {
-        let start = self.batch.arena.len();
-        self.batch.arena.extend_from_slice(bytes);
-        start..self.batch.arena.len()
+        let start = self.batch.buffers.arena.len();
+        self.batch.buffers.arena.extend_from_slice(bytes);
+        start..self.batch.buffers.arena.len()
     }
 
     /// Where it goes.
@@ -225,10 +274,10 @@ impl RecordBuilder<'_> {
     /// The event's id, as anything that prints.
     pub fn id(&mut self, id: impl std::fmt::Display) {
         use std::io::Write as _;
-        let start = self.batch.arena.len();
+        let start = self.batch.buffers.arena.len();
         // Writing to a `Vec` cannot fail.
-        let _ = write!(self.batch.arena, "{id}");
-        self.entry.id = start..self.batch.arena.len();
+        let _ = write!(self.batch.buffers.arena, "{id}");
+        self.entry.id = start..self.batch.buffers.arena.len();
     }
 
     /// Writes the key. `write` only appends.
@@ -253,7 +302,7 @@ impl RecordBuilder<'_> {
     pub fn header(&mut self, name: &str, value: Option<&[u8]>) {
         let name = self.copy(name.as_bytes());
         let value = value.map(|v| self.copy(v));
-        self.batch.headers.push(Header { name, value });
+        self.batch.buffers.headers.push(Header { name, value });
     }
 
     /// When the change was committed.
@@ -269,16 +318,16 @@ impl RecordBuilder<'_> {
     /// Completes the record.
     pub fn end(mut self) {
         self.ended = true;
-        self.entry.headers.end = self.batch.headers.len() as u32;
-        self.batch.records.push(self.entry.clone());
+        self.entry.headers.end = self.batch.buffers.headers.len() as u32;
+        self.batch.buffers.records.push(self.entry.clone());
     }
 }
 
 impl Drop for RecordBuilder<'_> {
     fn drop(&mut self) {
         if !self.ended {
-            self.batch.arena.truncate(self.start);
-            self.batch.headers.truncate(self.entry.headers.start as usize);
+            self.batch.buffers.arena.truncate(self.start);
+            self.batch.buffers.headers.truncate(self.entry.headers.start as usize);
         }
     }
 }

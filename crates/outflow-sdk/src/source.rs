@@ -84,7 +84,7 @@ pub trait SourcePort: Send + Sync {
 }
 
 /// The runtime's side of an [`Emitter`].
-pub trait EmitterPort: Send {
+pub trait EmitterPort: Send + Sync {
     /// Ready when a batch would be taken now.
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>>;
     /// Whether a batch would be taken now.
@@ -94,7 +94,7 @@ pub trait EmitterPort: Send {
 }
 
 /// The runtime's side of [`Released`].
-pub trait ReleasedPort: Send {
+pub trait ReleasedPort: Send + Sync {
     /// The next release.
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Release>;
 }

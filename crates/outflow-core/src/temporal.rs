@@ -9,6 +9,7 @@ use std::str::FromStr;
 use crate::error::{Error, Result};
 
 const NANOS_PER_SECOND: i64 = 1_000_000_000;
+const NANOS_PER_DAY: i64 = 86_400 * NANOS_PER_SECOND;
 
 /// Days since 1970-01-01.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -32,6 +33,11 @@ impl Date {
         }
         let days = days_from_civil(i64::from(year), month, day);
         i32::try_from(days).ok().map(Self).filter(Self::is_finite)
+    }
+
+    /// Year, month and day; year 0 is 1 BC. Only for finite dates.
+    pub fn ymd(self) -> (i64, u32, u32) {
+        civil_from_days(i64::from(self.0))
     }
 
     /// Days since 1970-01-01.
@@ -152,9 +158,14 @@ macro_rules! instant {
                 let parse = || {
                     let (date, clock) = text.strip_suffix($zone)?.split_once('T')?;
                     let days = parse_civil(date)?;
-                    let nanos = parse_clock(clock)?;
-                    let seconds = days.checked_mul(86_400)?.checked_add(nanos / NANOS_PER_SECOND)?;
-                    Some(Self { seconds, nanos: (nanos % NANOS_PER_SECOND) as u32 })
+                    // 24:00:00 and a leap second are the next day; later than that is no time of day.
+                    let nanos = i64::try_from(parse_clock(clock)?).ok().filter(|n| *n <= NANOS_PER_DAY)?;
+                    let seconds = i128::from(days) * 86_400 + i128::from(nanos / NANOS_PER_SECOND);
+                    let instant = Self {
+                        seconds: i64::try_from(seconds).ok()?,
+                        nanos: (nanos % NANOS_PER_SECOND) as u32,
+                    };
+                    instant.is_finite().then_some(instant)
                 };
                 parse().ok_or_else(|| bad(stringify!($name), text))
             }
@@ -278,8 +289,8 @@ impl FromStr for Time {
             Some(rest) => (true, rest),
             None => (false, text),
         };
-        let nanos = parse_clock(clock).ok_or_else(|| bad("Time", text))?;
-        Ok(Self(if negative { -nanos } else { nanos }))
+        let nanos = parse_clock(clock).map(|nanos| if negative { -nanos } else { nanos });
+        nanos.and_then(|nanos| i64::try_from(nanos).ok()).map(Self).ok_or_else(|| bad("Time", text))
     }
 }
 
@@ -292,10 +303,10 @@ impl FromStr for TimeTz {
             let time = text.get(..at)?.parse::<Time>().ok()?;
             let (h, rest) = text.get(at + 1..)?.split_once(':')?;
             let (m, s) = rest.split_once(':').unwrap_or((rest, "0"));
-            let seconds =
-                h.parse::<i32>().ok()? * 3600 + m.parse::<i32>().ok()? * 60 + s.parse::<i32>().ok()?;
-            let offset = if text.as_bytes().get(at) == Some(&b'-') { -seconds } else { seconds };
-            (h.len() == 2).then_some(Self { time, offset })
+            let part = |text: &str, below: u32| digits(text).filter(|n| *n < below).map(i64::from);
+            let seconds = part(h, u32::MAX)? * 3600 + part(m, 60)? * 60 + part(s, 60)?;
+            let seconds = if text.as_bytes().get(at) == Some(&b'-') { -seconds } else { seconds };
+            (h.len() >= 2).then_some(Self { time, offset: i32::try_from(seconds).ok()? })
         };
         parse().ok_or_else(|| bad("TimeTz", text))
     }
@@ -311,7 +322,7 @@ impl FromStr for Interval {
             let clock = rest.strip_suffix('S')?;
             let (negative, clock) = clock.strip_prefix('-').map_or((false, clock), |c| (true, c));
             let (seconds, fraction) = clock.split_once('.').unwrap_or((clock, ""));
-            let seconds = i128::from(seconds.parse::<u64>().ok()?);
+            let seconds = i128::from(seconds.parse::<u64>().ok().filter(|_| !seconds.starts_with('+'))?);
             let nanos = seconds * i128::from(NANOS_PER_SECOND) + i128::from(parse_fraction(fraction)?);
             let nanos = i64::try_from(if negative { -nanos } else { nanos }).ok()?;
             Some(Self { months: months.parse().ok()?, days: days.parse().ok()?, nanos })
@@ -391,8 +402,8 @@ fn parse_civil(text: &str) -> Option<i64> {
     if parts.next().is_some() || y.len() < 4 || y.len() > 12 || m.len() != 2 || d.len() != 2 {
         return None;
     }
-    let year = y.parse::<i64>().ok()?.checked_mul(sign)?;
-    let (month, day) = (m.parse::<u32>().ok()?, d.parse::<u32>().ok()?);
+    let year = y.parse::<i64>().ok().filter(|_| y.bytes().all(|b| b.is_ascii_digit()))? * sign;
+    let (month, day) = (digits(m)?, digits(d)?);
     // The rule for leap years repeats every 400 years.
     let cycle = year.rem_euclid(400) as i32 + 400;
     if !(1..=12).contains(&month) || day == 0 || day > days_in_month(cycle, month) {
@@ -402,19 +413,24 @@ fn parse_civil(text: &str) -> Option<i64> {
 }
 
 /// Nanoseconds of `HH:MM:SS[.fraction]`; hours may exceed 24.
-fn parse_clock(text: &str) -> Option<i64> {
+fn parse_clock(text: &str) -> Option<i128> {
     let mut parts = text.splitn(3, ':');
     let (h, m, s) = (parts.next()?, parts.next()?, parts.next()?);
     let (s, fraction) = s.split_once('.').unwrap_or((s, ""));
-    if h.len() < 2 || h.len() > 9 || m.len() != 2 || s.len() != 2 {
+    if h.len() < 2 || m.len() != 2 || s.len() != 2 {
         return None;
     }
-    let (h, m, s) = (h.parse::<u32>().ok()?, m.parse::<u32>().ok()?, s.parse::<u32>().ok()?);
+    let (h, m, s) = (digits(h)?, digits(m)?, digits(s)?);
     if m > 59 || s > 60 {
         return None;
     }
-    let seconds = i64::from(h) * 3600 + i64::from(m) * 60 + i64::from(s);
-    seconds.checked_mul(NANOS_PER_SECOND)?.checked_add(parse_fraction(fraction)?)
+    let seconds = i128::from(h) * 3600 + i128::from(m * 60 + s);
+    Some(seconds * i128::from(NANOS_PER_SECOND) + i128::from(parse_fraction(fraction)?))
+}
+
+/// Digits and nothing else: `parse` alone also takes a sign.
+fn digits(text: &str) -> Option<u32> {
+    text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
 fn parse_fraction(digits: &str) -> Option<i64> {
@@ -471,6 +487,7 @@ mod tests {
         for days in (-150_000..150_000).step_by(7) {
             let (y, m, d) = civil_from_days(days);
             assert_eq!(days_from_civil(y, m, d), days);
+            assert_eq!(Date::from_days(days as i32).ymd(), (y, m, d));
         }
     }
 

@@ -16,9 +16,11 @@ mod format;
 mod polling;
 mod record;
 mod registry;
+mod schema_cache;
 mod sink;
 mod source;
 mod state;
+mod template;
 mod transform;
 mod types;
 
@@ -35,11 +37,12 @@ pub use findings::{Finding, Findings, Level};
 pub use format::Format;
 pub use outflow_core::*;
 pub use polling::{Page, PollingSource, RowKeys};
-pub use record::{RecordBatch, RecordBuilder, RecordPool, RecordRef, RecordWriter};
+pub use record::{RecordAmend, RecordBatch, RecordBuilder, RecordPool, RecordRef, RecordWriter};
 pub use registry::{
     Registered, RegisteredFormat, RegisteredSink, RegisteredSource, RegisteredStore, RegisteredTransform,
     Registry,
 };
+pub use schema_cache::SchemaCache;
 pub use schemars::{self, JsonSchema};
 pub use serde;
 pub use serde_json;
@@ -49,6 +52,7 @@ pub use source::{
     SourceContext, SourcePort,
 };
 pub use state::{CheckpointStore, Lease, Owner, StateScope};
+pub use template::{PlainText, Template, TemplateOutput};
 pub use transform::{Transform, TransformContext, TransformFn};
 pub use types::{ByteSize, Secret, Timespan};
 pub use url::Url;

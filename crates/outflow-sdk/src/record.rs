@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use outflow_core::{ChangeBatch, Result, Timestamp};
+use outflow_core::{ChangeBatch, Image, Result, Timestamp};
 
 /// The records of one batch. One arena; nothing is allocated a record.
 #[derive(Debug, Default)]
@@ -87,6 +87,7 @@ struct Entry {
     time: Option<i64>,
     partition: Option<i32>,
     event: u32,
+    image: Image,
 }
 
 #[derive(Clone, Debug)]
@@ -227,8 +228,20 @@ impl RecordWriter {
             time: None,
             partition: None,
             event: event as u32,
+            image: Image::After,
         };
         RecordBuilder { start: self.batch.buffers.arena.len(), batch: &mut self.batch, entry, ended: false }
+    }
+
+    /// The record at `index`, open for changes: how a decorator puts another key or more headers on what a format
+    /// wrote.
+    pub fn amend(&mut self, index: usize) -> Option<RecordAmend<'_>> {
+        (index < self.len()).then(|| RecordAmend { buffers: &mut self.batch.buffers, index })
+    }
+
+    /// Takes back the records from `len` on, when a format or decorator fails between two records of one event.
+    pub fn truncate(&mut self, len: usize) {
+        self.batch.buffers.records.truncate(len);
     }
 
     /// Hands out a batch whose records were not made of events of a batch: dead letters.
@@ -310,6 +323,12 @@ impl RecordBuilder<'_> {
         self.entry.time = Some(time.millis());
     }
 
+    /// States which image of the row this record is about: its key is the key of that image. `After` unless said;
+    /// where a change of key gives a delete and a create, the delete is about `Before`.
+    pub fn image(&mut self, image: Image) {
+        self.entry.image = image;
+    }
+
     /// The destination's partition.
     pub fn partition(&mut self, partition: i32) {
         self.entry.partition = Some(partition);
@@ -329,5 +348,91 @@ impl Drop for RecordBuilder<'_> {
             self.batch.buffers.arena.truncate(self.start);
             self.batch.buffers.headers.truncate(self.entry.headers.start as usize);
         }
+    }
+}
+
+/// A finished record, open for changes.
+#[derive(Debug)]
+pub struct RecordAmend<'w> {
+    buffers: &'w mut Buffers,
+    index: usize,
+}
+
+impl RecordAmend<'_> {
+    /// Which image of the row the record is about.
+    pub fn image(&self) -> Image {
+        self.buffers.records.get(self.index).map_or(Image::After, |entry| entry.image)
+    }
+
+    fn copy(&mut self, bytes: &[u8]) -> Span {
+        let start = self.buffers.arena.len();
+        self.buffers.arena.extend_from_slice(bytes);
+        start..self.buffers.arena.len()
+    }
+
+    /// Puts another key in place of the one it has.
+    pub fn key(&mut self, key: Option<&[u8]>) {
+        let key = key.map(|key| self.copy(key));
+        if let Some(entry) = self.buffers.records.get_mut(self.index) {
+            entry.key = key;
+        }
+    }
+
+    /// Adds a header behind those it has.
+    pub fn header(&mut self, name: &str, value: Option<&[u8]>) {
+        let header = Header { name: self.copy(name.as_bytes()), value: value.map(|v| self.copy(v)) };
+        let Buffers { records, headers, .. } = &mut *self.buffers;
+        let Some(entry) = records.get_mut(self.index) else { return };
+        if entry.headers.end as usize != headers.len() {
+            // Those of a later record follow: the list moves to the end, its texts stay where they are.
+            let moved = headers.len() as u32;
+            headers.extend_from_within(entry.headers.start as usize..entry.headers.end as usize);
+            entry.headers = moved..headers.len() as u32;
+        }
+        headers.push(header);
+        entry.headers.end = headers.len() as u32;
+    }
+}
+
+#[cfg(test)]
+mod amend_tests {
+    use super::*;
+
+    fn texts(record: &RecordRef<'_>) -> (Vec<u8>, Vec<(String, Option<Vec<u8>>)>) {
+        let headers = record.headers().map(|(n, v)| (n.to_owned(), v.map(<[u8]>::to_vec))).collect();
+        (record.key().unwrap_or_default().to_vec(), headers)
+    }
+
+    #[test]
+    fn an_amended_record_keeps_what_it_had_and_leaves_the_others_alone() {
+        let mut out = RecordWriter::new();
+        for name in ["a", "b"] {
+            let mut record = out.begin(0);
+            record.header(name, Some(b"1"));
+            record.end();
+        }
+        for index in 0..2 {
+            let mut amend = out.amend(index).unwrap();
+            amend.key(Some(b"k"));
+            amend.header("x", None);
+            amend.header("y", Some(b"2"));
+        }
+        assert!(out.amend(2).is_none());
+        let batch = out.finish_detached();
+        for (record, name) in batch.iter().zip(["a", "b"]) {
+            let (key, headers) = texts(&record);
+            assert_eq!(key, b"k");
+            let names: Vec<_> = headers.iter().map(|(n, v)| (n.as_str(), v.as_deref())).collect();
+            assert_eq!(names, [(name, Some(&b"1"[..])), ("x", None), ("y", Some(&b"2"[..]))]);
+        }
+    }
+
+    #[test]
+    fn records_can_be_taken_back() {
+        let mut out = RecordWriter::new();
+        out.begin(0).end();
+        out.begin(1).end();
+        out.truncate(1);
+        assert_eq!(out.len(), 1);
     }
 }

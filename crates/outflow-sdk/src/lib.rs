@@ -20,6 +20,7 @@ mod schema_cache;
 mod sink;
 mod source;
 mod state;
+mod tables;
 mod template;
 mod transform;
 mod types;
@@ -52,6 +53,7 @@ pub use source::{
     SourceContext, SourcePort,
 };
 pub use state::{CheckpointStore, Lease, Owner, StateScope};
+pub use tables::TablePatterns;
 pub use template::{PlainText, Template, TemplateOutput};
 pub use transform::{Transform, TransformContext, TransformFn};
 pub use types::{ByteSize, Secret, Timespan};

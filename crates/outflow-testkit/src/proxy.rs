@@ -58,6 +58,7 @@ struct Counters {
     reset: AtomicU64,
     to_server: AtomicU64,
     to_client: AtomicU64,
+    swallowed: AtomicU64,
 }
 
 /// What has gone through a [`FaultProxy`] since it was started.
@@ -76,6 +77,8 @@ pub struct Traffic {
     pub bytes_to_server: u64,
     /// Bytes passed on to clients.
     pub bytes_to_client: u64,
+    /// Bytes that [`Fault::HalfOpen`] took from either side.
+    pub bytes_swallowed: u64,
 }
 
 impl FaultProxy {
@@ -140,6 +143,7 @@ impl FaultProxy {
             reset: read(&self.counters.reset),
             bytes_to_server: read(&self.counters.to_server),
             bytes_to_client: read(&self.counters.to_client),
+            bytes_swallowed: read(&self.counters.swallowed),
         }
     }
 
@@ -254,6 +258,7 @@ async fn connection(
             direction: Direction::ToServer,
             faults: faults.clone(),
             passed: &counters.to_server,
+            swallowed: &counters.swallowed,
         };
         let to_client = Pump {
             reader: from_server,
@@ -261,6 +266,7 @@ async fn connection(
             direction: Direction::ToClient,
             faults,
             passed: &counters.to_client,
+            swallowed: &counters.swallowed,
         };
         tokio::try_join!(to_server.run(), to_client.run())
     };
@@ -278,7 +284,7 @@ async fn connect(
 ) -> Result<TcpStream, End> {
     let half_open = faults.borrow_and_update().either(Fault::HalfOpen);
     if half_open {
-        swallow_until_healed(client, faults).await?;
+        swallow_until_healed(client, faults, counters).await?;
     }
     let cut = async {
         // Only a sender that is gone ends this with an error, and that is a cut as well.
@@ -297,6 +303,7 @@ async fn connect(
 async fn swallow_until_healed(
     client: &mut TcpStream,
     faults: &mut watch::Receiver<Faults>,
+    counters: &Counters,
 ) -> Result<(), End> {
     let mut swallowed = false;
     let mut buffer = vec![0; 64 << 10];
@@ -315,7 +322,10 @@ async fn swallow_until_healed(
             }
             read = client.read(&mut buffer) => match read {
                 Ok(0) => return Err(End::Closed),
-                Ok(_) => swallowed = true,
+                Ok(read) => {
+                    swallowed = true;
+                    counters.swallowed.fetch_add(read as u64, Ordering::Relaxed);
+                }
                 Err(_) => return Err(End::Reset),
             },
         }

@@ -122,6 +122,7 @@ async fn half_open_takes_bytes_and_resets_when_it_ends() {
     newcomer.write_all(&vec![7; 16 << 20]).await.unwrap();
     assert_silent(&client);
     assert_silent(&newcomer);
+    wait_until(|| proxy.traffic().bytes_swallowed == 32 << 20).await;
     assert_eq!(proxy.traffic().bytes_to_server, 5);
 
     proxy.set(Fault::Pass).await.unwrap();

@@ -42,6 +42,8 @@ pub(super) struct Pump<'a> {
     pub(super) faults: watch::Receiver<Faults>,
     /// Counts what was passed on.
     pub(super) passed: &'a AtomicU64,
+    /// Counts what was taken and dropped.
+    pub(super) swallowed: &'a AtomicU64,
 }
 
 /// The state that a fault needs while it is in force.
@@ -70,7 +72,8 @@ impl Pump<'_> {
                 Fault::Cut => return Err(End::Closed),
                 Fault::ResetAfter { bytes } if now.passed >= bytes => return Err(End::Reset),
                 Fault::HalfOpen => {
-                    swallowed |= !held.is_empty();
+                    swallowed |= held_bytes > 0;
+                    self.swallowed.fetch_add(held_bytes as u64, Ordering::Relaxed);
                     held.clear();
                     held_bytes = 0;
                 }
@@ -125,7 +128,10 @@ impl Pump<'_> {
                     let due = now.arrival().max(held.back().map_or_else(Instant::now, |h| h.due));
                     match buffer.get(..read) {
                         _ if read == 0 => ended = Some(due),
-                        _ if now.fault == Fault::HalfOpen => swallowed = true,
+                        _ if now.fault == Fault::HalfOpen => {
+                            swallowed = true;
+                            self.swallowed.fetch_add(read as u64, Ordering::Relaxed);
+                        }
                         Some(bytes) => {
                             held_bytes += read;
                             held.push_back(Held { due, bytes: bytes.to_vec(), written: 0 });

@@ -19,6 +19,11 @@ pub struct NewRow {
 /// Errors are transient (code `verifier.database`) where another session could fare better: the server is away, a
 /// deadlock, a lock that was not given in time. After any error the session is not used again.
 pub trait Database: Send {
+    /// Whether only one transaction can write at a time, so that one that is held open keeps all others waiting.
+    fn is_exclusive(&self) -> bool {
+        false
+    }
+
     /// Carries out statements that give no rows.
     ///
     /// # Errors

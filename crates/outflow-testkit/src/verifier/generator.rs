@@ -209,7 +209,12 @@ impl<'s> Writer<'s> {
                 }
                 let plan = self.planner.next();
                 pace.count(plan.rows().count());
-                self.transaction(&mut *session, &plan).map(|()| Some(session))
+                self.transaction(&mut *session, &plan)?;
+                if session.is_exclusive() {
+                    // Who holds all the time would leave no time to the others, who do not queue up.
+                    self.shared.stop.wait(plan.hold);
+                }
+                Ok(Some(session))
             });
             match written {
                 Ok(None) => break,

@@ -12,6 +12,8 @@ use super::clock::unix_nanos;
 /// The field that marks a payload as generated.
 const MARK: &str = "outflow_row";
 const PADDING: &str = "padding";
+/// Longer paddings repeat their first so many bytes.
+const PADDING_BLOCK: usize = 4096;
 
 /// The identity of one generated row, unique over all writers, processes and runs.
 ///
@@ -148,17 +150,10 @@ impl Mark {
         let mut payload = serde_json::Map::new();
         payload.insert(MARK.into(), serde_json::to_value(self).unwrap_or_default());
         if padding > 0 {
-            let mut text = String::with_capacity(padding as usize);
-            for block in padding_of(self.id) {
-                let missing = padding as usize - text.len();
-                match block.get(..missing) {
-                    Some(part) => {
-                        text.push_str(part);
-                        break;
-                    }
-                    None => text.push_str(&block),
-                }
-            }
+            let padding = padding as usize;
+            let block = padding_block(self.id, padding);
+            let mut text = block.repeat(padding.div_ceil(block.len()));
+            text.truncate(padding);
             payload.insert(PADDING.into(), text.into());
         }
         Value::Object(payload).to_string()
@@ -189,27 +184,27 @@ impl Mark {
     }
 }
 
-/// The padding of a row, without end, in blocks of 16 bytes.
-fn padding_of(id: RowId) -> impl Iterator<Item = String> {
+/// The text that the padding of a row repeats; no longer than needed for a padding of `length` bytes.
+fn padding_block(id: RowId, length: usize) -> String {
     let mut state = (id.0 as u64) ^ ((id.0 >> 64) as u64);
-    std::iter::repeat_with(move || {
+    let mut block = String::new();
+    while block.len() < length.min(PADDING_BLOCK) {
         // SplitMix64.
         state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut bits = state;
         bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        format!("{:016x}", bits ^ (bits >> 31))
-    })
+        bits ^= bits >> 31;
+        block.extend((0..16).filter_map(|digit| char::from_digit((bits >> (4 * digit)) as u32 & 0xf, 16)));
+    }
+    block
 }
 
 fn checked_padding(id: RowId, text: &str) -> Option<u32> {
-    let length = u32::try_from(text.len()).ok()?;
-    let whole = text
-        .as_bytes()
-        .chunks(16)
-        .zip(padding_of(id))
-        .all(|(got, wanted)| wanted.as_bytes().starts_with(got));
-    whole.then_some(length)
+    let block = padding_block(id, text.len());
+    let mut chunks = text.as_bytes().chunks(block.len().max(1));
+    let whole = chunks.all(|chunk| block.as_bytes().starts_with(chunk));
+    u32::try_from(text.len()).ok().filter(|_| whole)
 }
 
 #[cfg(test)]
@@ -253,7 +248,7 @@ mod tests {
     #[test]
     fn damaged_padding_is_noticed() {
         let mark = mark(&RowIds::new());
-        for length in [1, 15, 16, 17, 4096] {
+        for length in [1, 15, 16, 17, 4096, 4097, 100_000] {
             let mut value: Value = serde_json::from_str(&mark.payload(length)).unwrap();
             assert_eq!(Mark::find(&value).unwrap().1, Some(length));
             let text = value[PADDING].as_str().unwrap();

@@ -31,6 +31,10 @@ impl Sqlite {
 }
 
 impl Database for Sqlite {
+    fn is_exclusive(&self) -> bool {
+        true
+    }
+
     fn execute(&mut self, statements: &str) -> Result<()> {
         self.connection.execute_batch(statements).map_err(failed)
     }

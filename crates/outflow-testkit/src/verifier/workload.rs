@@ -100,7 +100,8 @@ impl Workload {
 
     /// Adds writers that hold their transactions open, with their ids taken, for a random time up to `hold`; when the
     /// generator stops, they end at once. Serialised ones keep to keys of their own (`held-…`), so that others need
-    /// not wait for them. In SQLite everybody waits for them.
+    /// not wait for them. In SQLite everybody waits for them, so
+    /// there they rest for as long as they held.
     #[must_use]
     pub fn holders(mut self, holders: u32, hold: Duration) -> Self {
         (self.holders, self.hold) = (holders, hold);

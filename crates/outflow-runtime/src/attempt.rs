@@ -43,31 +43,39 @@ pub(crate) struct Shared {
 }
 
 /// A task that ends with its handle.
-struct Task<T>(JoinHandle<Result<T>>, &'static str);
+struct Task<T> {
+    name: &'static str,
+    /// Gone once it has been joined.
+    handle: Option<JoinHandle<Result<T>>>,
+}
 
 impl<T: Send + 'static> Task<T> {
     fn spawn(name: &'static str, future: impl Future<Output = Result<T>> + Send + 'static) -> Self {
-        Self(tokio::spawn(future), name)
+        Self { name, handle: Some(tokio::spawn(future)) }
     }
 
-    /// The task's result; a panic is an error of the pipeline.
+    /// The task's result; a panic is an error of the pipeline. Waits for ever once it has been told. Cancel-safe.
     async fn join(&mut self) -> Result<T> {
-        match (&mut self.0).await {
-            Ok(result) => result,
-            Err(error) => Err(panicked(self.1, error)),
-        }
+        let Some(handle) = &mut self.handle else { return std::future::pending().await };
+        let result = handle.await;
+        self.handle = None;
+        result.unwrap_or_else(|error| Err(panicked(self.name, error)))
     }
 
     /// Drops the task's future and waits until that has happened.
     async fn abort(mut self) {
-        self.0.abort();
-        let _ = (&mut self.0).await;
+        if let Some(handle) = self.handle.take() {
+            handle.abort();
+            let _ = handle.await;
+        }
     }
 }
 
 impl<T> Drop for Task<T> {
     fn drop(&mut self) {
-        self.0.abort();
+        if let Some(handle) = &self.handle {
+            handle.abort();
+        }
     }
 }
 

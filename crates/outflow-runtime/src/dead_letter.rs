@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use outflow_sdk::{
     Ack, AckPort, AckToken, BuildContext, ChangeBatch, Checkpoint, ConfiguredSink, Error, EventRef, Outcome,
-    RecordBatch, RecordWriter, Result, Scope, Sink, SinkContext, SinkKind, Timestamp,
+    RecordBatch, RecordWriter, Result, Scope, Sink, SinkContext, SinkKind, Timestamp, json,
 };
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -135,7 +135,7 @@ impl Policy {
 
     fn write(&self, stage: Stage, event: EventRef<'_>, error: &Error, out: &mut RecordWriter) -> Result<()> {
         let mut text = Vec::new();
-        text.extend_from_slice(format!("{:?}", event.id().to_string()).as_bytes()); // HACK-JSON
+        json::write_event(event, &mut text);
         let defect = |e: &dyn std::fmt::Display| Error::internal("dead_letter.encode").message(e.to_string());
         let text = String::from_utf8(text).map_err(|e| defect(&e))?;
         let raw = RawValue::from_string(text).map_err(|e| defect(&e))?;

@@ -279,6 +279,10 @@ impl Path {
     async fn deliver(&mut self, seq: Seq, payload: Payload, events: usize) -> Result<()> {
         let mut backoff = Backoff::new(self.options.max_backoff);
         loop {
+            // Invariant 3: behind a batch that failed nothing more is sent.
+            if let Some(error) = self.ledger.take_failure() {
+                return Err(error);
+            }
             // Invariant 12: without a live lease nothing is written.
             self.lease.live().await?;
             let token = self.ledger.offer(seq, &payload, events);

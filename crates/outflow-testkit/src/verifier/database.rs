@@ -58,8 +58,11 @@ pub trait Database: Send {
         self.execute("ROLLBACK")
     }
 
-    /// Locks a key to the end of the transaction, and reserves the next `count` numbers of its sequence: gives the last.
-    fn reserve(&mut self, key: &str, count: u64) -> Result<u64>;
+    /// Locks keys to the end of the transaction, in the order in which they are given, and reserves the next numbers of
+    /// the sequence of each, as many as it is given with. Gives the last of these, in the same order.
+    ///
+    /// Who always gives keys in ascending order, and once a transaction, causes no deadlock.
+    fn reserve(&mut self, keys: &[(String, u64)]) -> Result<Vec<u64>>;
 
     /// Inserts rows, and gives the cursor of each, in order, if the table has one.
     fn insert(&mut self, rows: Vec<NewRow>) -> Result<Vec<Option<u64>>>;

@@ -299,24 +299,23 @@ impl<'s> Writer<'s> {
 
     /// The number before the first that the transaction gives to a row, of each of its keys.
     fn reserve(&mut self, database: &mut dyn Database, plan: &Plan) -> Result<HashMap<String, u64>> {
-        // In the order of the keys, so that two writers cannot wait for each other.
-        let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
+        let mut counts: BTreeMap<&String, u64> = BTreeMap::new();
         for row in plan.rows() {
             *counts.entry(&row.key).or_default() += 1;
         }
-        let mut sequences = HashMap::new();
-        for (key, count) in counts {
-            let last = match self.shared.workload.discipline {
-                Discipline::Serialised => database.reserve(key, count)?,
-                Discipline::Free => {
-                    let last = self.sequences.entry(key.to_owned()).or_default();
+        let keys: Vec<(String, u64)> = counts.into_iter().map(|(key, count)| (key.clone(), count)).collect();
+        let last = match self.shared.workload.discipline {
+            Discipline::Serialised => database.reserve(&keys)?,
+            Discipline::Free => {
+                let mut reserve = |(key, count): &(String, u64)| {
+                    let last = self.sequences.entry(key.clone()).or_default();
                     *last += count;
                     *last
-                }
-            };
-            sequences.insert(key.to_owned(), last.saturating_sub(count));
-        }
-        Ok(sequences)
+                };
+                keys.iter().map(&mut reserve).collect()
+            }
+        };
+        Ok(keys.into_iter().zip(last).map(|((key, count), last)| (key, last.saturating_sub(count))).collect())
     }
 
     fn insert(

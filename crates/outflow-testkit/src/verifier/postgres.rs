@@ -72,11 +72,12 @@ impl Postgres {
             return Ok(statements.clone());
         }
         let (table, keys, commits) = (self.table.quoted(), self.table.keys(), self.table.commits());
+        // Rows are inserted, and locked, in the order in which they are sorted.
         let reserve = format!(
-            "INSERT INTO {keys} AS k (key, seq) VALUES ($1, $2) \
-             ON CONFLICT (key) DO UPDATE SET seq = k.seq + excluded.seq RETURNING seq"
+            "INSERT INTO {keys} AS k (key, seq) \
+             SELECT r.key, r.count FROM unnest($1::text[], $2::bigint[]) WITH ORDINALITY AS r (key, count, n) \
+             ORDER BY r.n ON CONFLICT (key) DO UPDATE SET seq = k.seq + excluded.seq RETURNING seq"
         );
-        // The sequence advances in the order of the sorted rows.
         let insert = match self.table.shape() {
             Shape::Outbox => format!(
                 "INSERT INTO {table} (id, aggregatetype, aggregateid, type, payload) \
@@ -114,11 +115,14 @@ impl Database for Postgres {
         self.execute(&self.table.create(Dialect::Postgres).join(";"))
     }
 
-    fn reserve(&mut self, key: &str, count: u64) -> Result<u64> {
+    fn reserve(&mut self, keys: &[(String, u64)]) -> Result<Vec<u64>> {
         let (client, statement) = (Arc::clone(&self.client), self.statements()?.reserve);
-        let (key, count) = (key.to_owned(), count.cast_signed());
-        let seq: i64 = wait(async move { client.query_one(&statement, &[&key, &count]).await?.try_get(0) })?;
-        Ok(seq.cast_unsigned())
+        let (keys, counts): (Vec<String>, Vec<i64>) =
+            keys.iter().map(|(key, count)| (key.clone(), count.cast_signed())).unzip();
+        wait(async move {
+            let rows = client.query(&statement, &[&keys, &counts]).await?;
+            rows.iter().map(|row| row.try_get(0).map(i64::cast_unsigned)).collect()
+        })
     }
 
     fn insert(&mut self, rows: Vec<NewRow>) -> Result<Vec<Option<u64>>> {

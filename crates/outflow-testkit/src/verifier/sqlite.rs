@@ -48,17 +48,17 @@ impl Database for Sqlite {
         self.execute("BEGIN IMMEDIATE")
     }
 
-    fn reserve(&mut self, key: &str, count: u64) -> Result<u64> {
+    fn reserve(&mut self, keys: &[(String, u64)]) -> Result<Vec<u64>> {
         let sql = format!(
-            "INSERT INTO {0} (key, seq) VALUES (?1, ?2) \
+            "INSERT INTO {} (key, seq) VALUES (?1, ?2) \
              ON CONFLICT (key) DO UPDATE SET seq = seq + excluded.seq RETURNING seq",
             self.table.keys()
         );
         let mut statement = self.connection.prepare_cached(&sql).map_err(failed)?;
-        statement
-            .query_row(params![key, count as i64], |row| row.get::<_, i64>(0))
-            .map(i64::cast_unsigned)
-            .map_err(failed)
+        let mut reserve = |(key, count): &(String, u64)| {
+            statement.query_row(params![key, count.cast_signed()], |row| row.get::<_, i64>(0))
+        };
+        keys.iter().map(|key| reserve(key).map(i64::cast_unsigned).map_err(failed)).collect()
     }
 
     fn insert(&mut self, rows: Vec<NewRow>) -> Result<Vec<Option<u64>>> {

@@ -95,19 +95,16 @@ impl Generator {
             stop: Stop::default(),
             workload,
         });
-        let start = |numbers: std::ops::Range<u32>| {
-            let start = |number| {
-                let name = format!("{}-{number}", shared.instance);
-                let journal = Journal::create(&shared.workload.journals, &name)?;
-                let shared = Arc::clone(&shared);
-                Ok(std::thread::spawn(move || Writer::new(&shared, number, name, journal).run()))
-            };
-            numbers.map(start).collect::<Result<Vec<_>>>()
-        };
-        let (writers, holders) = (shared.workload.writers, shared.workload.holders);
-        let mut generator =
-            Self { writers: start(0..writers)?, holders: vec![], shared: Arc::clone(&shared) };
-        generator.holders = start(writers..writers + holders)?;
+        // From here on, an error drops the generator, which stops those that run.
+        let mut generator = Self { writers: Vec::new(), holders: Vec::new(), shared: Arc::clone(&shared) };
+        let writers = shared.workload.writers;
+        for number in 0..writers + shared.workload.holders {
+            let name = format!("{}-{number}", shared.instance);
+            let journal = Journal::create(&shared.workload.journals, &name)?;
+            let shared = Arc::clone(&shared);
+            let thread = std::thread::spawn(move || Writer::new(&shared, number, name, journal).run());
+            if number < writers { &mut generator.writers } else { &mut generator.holders }.push(thread);
+        }
         Ok(generator)
     }
 

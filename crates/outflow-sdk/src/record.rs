@@ -236,7 +236,7 @@ impl RecordWriter {
     /// The record at `index`, open for changes: how a decorator puts another key or more headers on what a format
     /// wrote.
     pub fn amend(&mut self, index: usize) -> Option<RecordAmend<'_>> {
-        (index < self.len()).then(|| RecordAmend { buffers: &mut self.batch.buffers, index })
+        (index < self.len()).then_some(RecordAmend { buffers: &mut self.batch.buffers, index })
     }
 
     /// Takes back the records from `len` on, when a format or decorator fails between two records of one event.

@@ -18,9 +18,9 @@ use crate::schema_cache::SchemaCache;
 /// | `database`, `schema`, `table` | the parts of the table's name |
 /// | `destination` | what a transform routed to, else the message's destination, else `schema.table` |
 /// | `op` | what happened, in kebab-case |
-/// | `type` | the type of a message, as the application names it |
-/// | `key` | the message's key, else the values of the key columns with `:` between them |
-/// | `id` | the message's id, else the event's |
+/// | `type` | the type of a message, as the application names it; of a row, its column `type` |
+/// | `key` | the message's key; of a row, the values of the key columns with `:` between them |
+/// | `id` | the message's id; of a row, its column `id`; where there is neither, the event's |
 /// | any other name | the column of this name in the row after the change, else before it |
 /// | `after.x`, `before.x` | column `x` of that image; also the way to columns named like a field above |
 ///
@@ -67,6 +67,8 @@ impl Resolved {
     fn new(parts: &[Part], schema: &TableSchema) -> Self {
         let column = |part: &Part| match part {
             Part::Field(Field::Column { name, .. }) => schema.column_index(name),
+            Part::Field(Field::Id) => schema.column_index("id"),
+            Part::Field(Field::Type) => schema.column_index("type"),
             _ => None,
         };
         Self { columns: parts.iter().map(column).collect(), qualified: schema.qualified_name() }
@@ -275,10 +277,9 @@ impl Field {
                 name(chosen.or(resolved.map(|r| r.qualified.as_str())), out)
             }
             Self::Op => write_text(event.op().as_str(), out),
-            Self::Type => match message.map(|m| m.kind()) {
-                Some(Some(kind)) => write_text(kind, out),
-                Some(None) => Found::Null,
-                None => Found::Nothing,
+            Self::Type => match message {
+                Some(message) => message.kind().map_or(Found::Null, |kind| write_text(kind, out)),
+                None => write_column(event, image, column, out),
             },
             Self::Key => match message.map(|m| m.key()) {
                 Some(key) if !key.is_null() => write_value(key, out),
@@ -287,16 +288,14 @@ impl Field {
             },
             Self::Id => match message.map(|m| m.id()) {
                 Some(id) if !id.is_null() => write_value(id, out),
+                None if column.is_some() => write_column(event, image, column, out),
                 _ => write_display(event.id(), out),
             },
             Self::Column { image: Some(image), .. } => {
                 let value = column.and_then(|column| event.row(*image)?.get(column));
                 value.map_or(Found::Nothing, |value| write_value(value, out))
             }
-            Self::Column { image: None, .. } => {
-                let value = column.and_then(|column| value_of(event, image, column));
-                value.map_or(Found::Nothing, |value| write_value(value, out))
-            }
+            Self::Column { image: None, .. } => write_column(event, image, column, out),
         }
     }
 }
@@ -328,6 +327,16 @@ fn value_of<'a>(event: EventRef<'a>, image: Image, column: usize) -> Option<Valu
     };
     let of = |image| event.row(image)?.get(column).filter(|value| !value.is_unavailable());
     of(image).or_else(|| of(other))
+}
+
+fn write_column(
+    event: EventRef<'_>,
+    image: Image,
+    column: Option<usize>,
+    out: &mut impl TemplateOutput,
+) -> Found {
+    let value = column.and_then(|column| value_of(event, image, column));
+    value.map_or(Found::Nothing, |value| write_value(value, out))
 }
 
 fn write_row_key(event: EventRef<'_>, image: Image, out: &mut impl TemplateOutput) -> Found {
@@ -607,7 +616,7 @@ mod tests {
             ("{database}.{schema}.{table}", "shop.public.orders"),
             ("{destination}/{op}", "public.orders/update"),
             ("{key}", "1:fr"),
-            ("{id}", "db:0/1:3"),
+            ("{id}", "1"),
             ("{region}-{after.region}-{before.region}", "fr-fr-de"),
             ("{before.type}", "b2b"),
         ] {
@@ -626,6 +635,16 @@ mod tests {
         });
         assert_eq!(render("{destination}.{type}/{key}/{id}", &batch).unwrap(), "orders.OrderPaid/17/01JD");
         assert_eq!(render("{table}", &batch).unwrap_err().code(), "template.missing_field");
+    }
+
+    #[test]
+    fn the_id_of_a_row_is_its_column_and_else_the_events() {
+        let schema = TableSchema::builder("t").column(Column::new("a", LogicalType::Int(64))).build();
+        let batch = row(Op::Insert, &schema, None, Some(&[Value::I64(1)]));
+        assert_eq!(render("{id}", &batch).unwrap(), "db:0/1:3");
+        assert_eq!(render("{type}", &batch).unwrap_err().code(), "template.missing_field");
+        let batch = row(Op::Insert, &orders(), None, Some(&[Value::I64(1), Value::Null, "b2b".into()]));
+        assert_eq!(render("{id} {type}", &batch).unwrap(), "1 b2b");
     }
 
     #[test]
@@ -686,7 +705,7 @@ mod tests {
         let mut template = Template::parse("{key} {id} {region}").unwrap();
         let mut out = String::new();
         template.render_nullable(batch.get(0).unwrap(), Image::Before, &mut out).unwrap();
-        assert_eq!(out, "1:de db:0/1:3 de");
+        assert_eq!(out, "1:de 1 de");
     }
 
     #[test]

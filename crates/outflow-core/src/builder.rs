@@ -3,15 +3,18 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::batch::{BatchData, BatchPool, ChangeBatch, Parts, Transaction};
-use crate::cell::{Arena, Cell, Kind, Range};
+use crate::arena::{BatchData, Parts, Transaction, index};
+use crate::batch::{ChangeBatch, Rejected};
+use crate::cell::{Arena, Range, Unfit};
 use crate::checkpoint::StateDelta;
-use crate::error::{Error, Result};
-use crate::event::{Event, Image, NONE, Op, field};
+use crate::error::Result;
+use crate::event::{Event, Image, Op, field};
+use crate::pool::{BatchPool, Buffers};
 use crate::position::{PartitionId, Position};
+use crate::row_writer::{RowWriter, Scratch};
 use crate::schema::TableSchema;
 use crate::temporal::Timestamp;
-use crate::value::{Value, ValueRef};
+use crate::value::ValueRef;
 
 /// A schema as one batch knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,14 +45,14 @@ pub struct TransactionIndex(u32);
 #[derive(Debug)]
 pub struct BatchBuilder {
     pool: BatchPool,
-    data: Arc<BatchData>,
-    overlay: Arc<BatchData>,
+    /// By value while it is written; `shells` are what shares it afterwards.
+    pub(crate) data: BatchData,
+    overlay: BatchData,
+    shells: Parts,
     events: Vec<Event>,
+    rejected: Vec<Rejected>,
     state: StateDelta,
-    /// Cells of the row or list that is being written.
-    scratch: Vec<Cell>,
-    /// Where the lists and maps that are open began in `scratch`.
-    open: Vec<usize>,
+    pub(crate) scratch: Scratch,
     received: Option<Instant>,
 }
 
@@ -67,37 +70,45 @@ impl BatchBuilder {
 
     /// A builder over a shared pool.
     pub fn with_pool(pool: BatchPool) -> Self {
-        let buffers = pool.take();
-        Self {
+        let mut builder = Self {
             pool,
-            data: buffers.data,
-            overlay: buffers.overlay,
-            events: buffers.events,
+            data: BatchData::default(),
+            overlay: BatchData::default(),
+            shells: Parts::default(),
+            events: Vec::new(),
+            rejected: Vec::new(),
             state: StateDelta::default(),
-            scratch: Vec::new(),
-            open: Vec::new(),
+            scratch: Scratch::default(),
             received: None,
-        }
+        };
+        builder.turn_over();
+        builder
+    }
+
+    /// Takes buffers for the next batch and gives out those of the last.
+    fn turn_over(&mut self) -> (Parts, Vec<Event>) {
+        let Buffers { mut data, mut overlay, events } = self.pool.take();
+        let next = (unshell(&mut data), unshell(&mut overlay));
+        let last = (std::mem::replace(&mut self.data, next.0), std::mem::replace(&mut self.overlay, next.1));
+        let mut parts = std::mem::replace(&mut self.shells, Parts { data, overlay });
+        shell(&mut parts.data, last.0);
+        shell(&mut parts.overlay, last.1);
+        (parts, std::mem::replace(&mut self.events, events))
     }
 
     /// The number of events so far.
     pub fn len(&self) -> usize {
-        self.events.len()
+        self.events.len() + self.rejected.len()
     }
 
     /// True when there is neither an event nor a state change.
     pub fn is_empty(&self) -> bool {
-        self.events.is_empty() && self.state.is_empty()
+        self.len() == 0 && self.state.is_empty()
     }
 
     /// Bytes of content so far, to be compared with a limit.
     pub fn bytes(&self) -> usize {
-        self.data.used() + self.events.len() * size_of::<Event>()
-    }
-
-    fn data(&mut self) -> &mut BatchData {
-        // The builder holds the only reference until `finish`, so this never copies.
-        Arc::make_mut(&mut self.data)
+        self.data.used() + self.len() * size_of::<Event>()
     }
 
     /// States when the first bytes of this batch were received; else the time of the first event counts.
@@ -107,32 +118,40 @@ impl BatchBuilder {
 
     /// Lists a schema, once a batch.
     pub fn schema(&mut self, schema: &Arc<TableSchema>) -> SchemaIndex {
-        let schemas = &mut self.data().schemas;
+        let schemas = &mut self.data.schemas;
         // Batches have few schemas, and the last one used is the likeliest.
         let found = schemas.iter().rposition(|s| Arc::ptr_eq(s, schema) || s == schema);
-        let index = found.unwrap_or_else(|| {
+        let at = found.unwrap_or_else(|| {
             schemas.push(Arc::clone(schema));
             schemas.len() - 1
         });
-        SchemaIndex(index as u32)
+        SchemaIndex(index(at))
     }
 
-    /// Names the history that the events' ids belong to. The last call before `finish` counts for the whole
-    /// batch, so a source whose origin changes finishes its batch first.
+    /// Names the history that the events' ids belong to, for the batch that is being built. The last call
+    /// before `finish` counts for the whole batch, so a source whose origin changes finishes its batch first.
     pub fn origin(&mut self, origin: &str) {
-        let data = self.data();
-        let at = data.origin;
-        if data.text.get(at.start as usize..at.start as usize + at.len as usize) != Some(origin) {
-            data.origin = data.push_text(origin);
+        if self.data.text_of(self.data.origin) != origin {
+            self.data.origin = self.data.push_text(origin);
         }
     }
 
-    /// Lists a transaction: its commit in the source's terms and when it was committed.
+    /// The history that the events' ids belong to; empty until it is named.
+    pub fn origin_name(&self) -> &str {
+        self.data.text_of(self.data.origin)
+    }
+
+    /// Lists a transaction: its commit in the source's terms and when it was committed. The same as the last
+    /// one listed gives the same index.
     pub fn transaction(&mut self, commit: &str, time: Option<Timestamp>) -> TransactionIndex {
-        let data = self.data();
-        let commit = data.push_text(commit);
-        data.transactions.push(Transaction { commit, time });
-        TransactionIndex(data.transactions.len() as u32 - 1)
+        let data = &mut self.data;
+        let same =
+            data.transactions.last().is_some_and(|t| t.time == time && data.text_of(t.commit) == commit);
+        if !same {
+            let commit = data.push_text(commit);
+            data.transactions.push(Transaction { commit, time });
+        }
+        TransactionIndex(index(data.transactions.len() - 1))
     }
 
     /// State that becomes durable together with the batch's end.
@@ -142,49 +161,89 @@ impl BatchBuilder {
 
     /// Starts an event. It counts from [`EventBuilder::end`] on.
     pub fn event(&mut self, op: Op) -> EventBuilder<'_> {
-        let mark =
-            Mark { text: self.data.text.len(), bytes: self.data.bytes.len(), cells: self.data.cells.len() };
+        let mark = self.mark();
         self.received.get_or_insert_with(Instant::now);
-        let event = Event {
-            ordinal: 0,
-            before: Range::ABSENT,
-            after: Range::ABSENT,
-            message: Range::ABSENT,
-            schema: NONE,
-            transaction: NONE,
-            route: NONE,
-            sub: 0,
-            op,
-        };
-        EventBuilder { builder: self, event, mark, ended: false }
+        EventBuilder { builder: self, event: Event::new(op), mark, unfit: None, ended: false }
     }
 
     /// Hands out the batch and starts the next. `end` is what is done when all of its events are.
     pub fn finish(&mut self, partition: PartitionId, end: Option<Position>) -> ChangeBatch {
-        let next = self.pool.take();
-        let events = std::mem::replace(&mut self.events, next.events);
+        let (built, content) = (self.len(), self.bytes());
+        let (parts, events) = self.turn_over();
         ChangeBatch {
-            parts: Parts {
-                data: std::mem::replace(&mut self.data, next.data),
-                overlay: std::mem::replace(&mut self.overlay, next.overlay),
-            },
-            rejected: Vec::new(),
+            parts,
+            events,
+            rejected: std::mem::take(&mut self.rejected),
             partition,
             end,
             state: std::mem::take(&mut self.state),
             received: self.received.take().unwrap_or_else(Instant::now),
-            built: events.len(),
+            built,
+            content,
             pool: Some(self.pool.clone()),
-            events,
         }
     }
 
     /// Forgets everything since the last `finish`.
     pub fn discard(&mut self) {
-        self.data().clear();
+        self.data.clear();
+        self.overlay.clear();
         self.events.clear();
+        self.rejected.clear();
         self.state = StateDelta::default();
         self.received = None;
+    }
+
+    /// Whether an event of this origin can join those of the batch.
+    pub(crate) fn takes_origin(&self, origin: &str) -> bool {
+        (self.events.is_empty() && self.rejected.is_empty()) || self.origin_name() == origin
+    }
+
+    /// Writes what belongs to one event. What fails leaves no trace, in the lists neither.
+    pub(crate) fn attempt<T>(&mut self, write: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        let (mark, received, origin) = (self.mark(), self.received, self.data.origin);
+        let (schemas, transactions) = (self.data.schemas.len(), self.data.transactions.len());
+        let written = write(self);
+        if written.is_err() {
+            self.rewind(mark);
+            self.received = received;
+            self.data.origin = origin;
+            self.data.schemas.truncate(schemas);
+            self.data.transactions.truncate(transactions);
+        }
+        written
+    }
+
+    fn mark(&self) -> Mark {
+        let Self { data, overlay, .. } = self;
+        Mark {
+            text: data.text.len(),
+            bytes: data.bytes.len(),
+            cells: data.cells.len(),
+            routes: overlay.routes.len(),
+        }
+    }
+
+    fn rewind(&mut self, mark: Mark) {
+        let Self { data, overlay, .. } = self;
+        data.text.truncate(mark.text);
+        data.bytes.truncate(mark.bytes);
+        data.cells.truncate(mark.cells);
+        overlay.routes.truncate(mark.routes);
+        overlay.text.truncate(overlay.routes.last().map_or(0, |last| last.start + last.len));
+    }
+}
+
+/// Takes the data out of a shell that nobody else holds.
+fn unshell(shell: &mut Arc<BatchData>) -> BatchData {
+    Arc::get_mut(shell).map(std::mem::take).unwrap_or_default()
+}
+
+/// Puts data into a shell, or into a new one where the shell is shared.
+fn shell(shell: &mut Arc<BatchData>, data: BatchData) {
+    match Arc::get_mut(shell) {
+        Some(place) => *place = data,
+        None => *shell = Arc::new(data),
     }
 }
 
@@ -194,19 +253,21 @@ struct Mark {
     text: usize,
     bytes: usize,
     cells: usize,
+    routes: usize,
 }
 
 /// One event being written. Dropped without [`end`](Self::end), it leaves no trace.
 #[derive(Debug)]
 pub struct EventBuilder<'b> {
-    builder: &'b mut BatchBuilder,
-    event: Event,
+    pub(crate) builder: &'b mut BatchBuilder,
+    pub(crate) event: Event,
     mark: Mark,
+    unfit: Option<Unfit>,
     ended: bool,
 }
 
 impl EventBuilder<'_> {
-    /// The schema of its rows.
+    /// The schema of its rows. Must be stated before they are written.
     #[must_use]
     pub fn schema(mut self, schema: SchemaIndex) -> Self {
         self.event.schema = schema.0;
@@ -227,53 +288,63 @@ impl EventBuilder<'_> {
         self
     }
 
-    /// Its part, when one change gave several events.
+    /// Its part, when one change gave several events. Parts from 65,536 on cannot be split by transforms.
     #[must_use]
     #[allow(clippy::should_implement_trait, reason = "the part of an id, as EventId names it")]
-    pub fn sub(mut self, sub: u32) -> Self {
+    pub fn sub(self, sub: u32) -> Self {
+        self.part(sub, Event::source_step(sub))
+    }
+
+    /// Its part, with how far apart its own parts will be.
+    pub(crate) fn part(mut self, sub: u32, step: u32) -> Self {
         self.event.sub = sub;
+        self.event.step = step;
+        self
+    }
+
+    /// The destination that a transform chose before the event was written down.
+    #[must_use]
+    pub fn route(mut self, destination: &str) -> Self {
+        self.event.route = self.builder.overlay.push_route(destination);
         self
     }
 
     /// Starts the row before the change.
     pub fn before(&mut self) -> RowWriter<'_> {
-        RowWriter::new(self, Some(Image::Before))
+        RowWriter::row(self, Image::Before)
     }
 
     /// Starts the row after the change.
     pub fn after(&mut self) -> RowWriter<'_> {
-        RowWriter::new(self, Some(Image::After))
+        RowWriter::row(self, Image::After)
     }
 
-    /// Makes it a message with a raw body.
+    /// Makes it a message with a raw body. A message with a value of 4 GiB or more is listed among
+    /// [`ChangeBatch::rejected`].
     pub fn message(&mut self, message: &MessageParts<'_>) {
-        let data = self.builder.data();
-        let start = data.reserve_cells(field::COUNT);
-        for (i, value) in message.fields().into_iter().enumerate() {
-            let cell = data.push_value(value, Arena::Data);
-            data.cells[start + i] = cell;
+        match message.write(&mut self.builder.data, Arena::Data) {
+            Ok(range) => self.event.message = range,
+            Err(unfit) => self.unfit = Some(unfit),
         }
-        if let Some(headers) = headers_cell(data, message.headers, Arena::Data) {
-            data.cells[start + field::HEADERS] = headers;
-        }
-        self.event.message = Range { start: start as u32, len: field::COUNT as u32, arena: Arena::Data };
     }
 
     /// Completes the event.
     pub fn end(mut self) {
         self.ended = true;
-        self.builder.events.push(self.event);
+        match self.unfit {
+            None => self.builder.events.push(self.event),
+            // Neither cut nor dropped in silence (invariant 4): `on_error` decides.
+            Some(unfit) => {
+                self.builder.rejected.push(Rejected { event: self.event, error: unfit.error() });
+            }
+        }
     }
 }
 
 impl Drop for EventBuilder<'_> {
     fn drop(&mut self) {
         if !self.ended {
-            let mark = self.mark;
-            let data = self.builder.data();
-            data.text.truncate(mark.text);
-            data.bytes.truncate(mark.bytes);
-            data.cells.truncate(mark.cells);
+            self.builder.rewind(self.mark);
         }
     }
 }
@@ -317,193 +388,30 @@ impl<'a> MessageParts<'a> {
         let text = |s: Option<&'a str>| s.map_or(ValueRef::Null, ValueRef::Text);
         [text(self.destination), self.key, text(self.kind), self.id, text(self.content_type), self.body]
     }
+
+    /// Writes the cells of a message in the order of [`field`].
+    pub(crate) fn write(&self, data: &mut BatchData, arena: Arena) -> Result<Range, Unfit> {
+        let start = data.reserve_cells(field::COUNT)?;
+        for (i, value) in self.fields().into_iter().enumerate() {
+            let cell = data.push_value(value, arena, 0)?;
+            data.cells[start + i] = cell;
+        }
+        write_headers(data, start, self.headers, arena)?;
+        Range::new(start, field::COUNT, arena)
+    }
 }
 
-pub(crate) fn headers_cell(
+/// Writes the headers of the message whose cells begin at `start`; none at all are `Null`.
+pub(crate) fn write_headers(
     data: &mut BatchData,
+    start: usize,
     headers: &[(&str, ValueRef<'_>)],
     arena: Arena,
-) -> Option<Cell> {
-    if headers.is_empty() {
-        return None;
+) -> Result<(), Unfit> {
+    if !headers.is_empty() {
+        let entries = headers.iter().map(|(name, value)| (ValueRef::Text(name), *value));
+        let cell = data.push_entries(headers.len(), entries, arena, 0)?;
+        data.cells[start + field::HEADERS] = cell;
     }
-    let start = data.reserve_cells(headers.len() * 2);
-    for (i, (name, value)) in headers.iter().enumerate() {
-        let name = data.push_value(ValueRef::Text(name), arena);
-        let value = data.push_value(*value, arena);
-        data.cells[start + 2 * i] = name;
-        data.cells[start + 2 * i + 1] = value;
-    }
-    Some(Cell::new(Kind::Map, headers.len() as u32, start as u64, arena))
-}
-
-/// Writes the values of one row, in column order.
-///
-/// Dropped without [`end`](Self::end), the row does not exist.
-#[derive(Debug)]
-pub struct RowWriter<'e> {
-    builder: &'e mut BatchBuilder,
-    row: &'e mut Range,
-    columns: Option<usize>,
-    overflow: bool,
-}
-
-macro_rules! text_columns {
-    ($($(#[$doc:meta])* $name:ident => $kind:ident),* $(,)?) => {$(
-        $(#[$doc])*
-        pub fn $name(&mut self, text: &str) {
-            self.text_cell(Kind::$kind, text);
-        }
-    )*};
-}
-
-impl<'e> RowWriter<'e> {
-    fn new<'b: 'e>(event: &'e mut EventBuilder<'b>, image: Option<Image>) -> Self {
-        let EventBuilder { builder, event, .. } = event;
-        builder.scratch.clear();
-        builder.open.clear();
-        let columns = builder.data.schemas.get(event.schema as usize).map(|s| s.columns().len());
-        let row = if image == Some(Image::Before) { &mut event.before } else { &mut event.after };
-        Self { builder, row, columns, overflow: false }
-    }
-
-    fn push(&mut self, cell: Cell) {
-        self.builder.scratch.push(cell);
-    }
-
-    fn text_cell(&mut self, kind: Kind, text: &str) {
-        self.overflow |= u32::try_from(text.len()).is_err();
-        let span = self.builder.data().push_text(text);
-        self.push(Cell::new(kind, span.len, span.start, Arena::Data));
-    }
-
-    text_columns! {
-        /// Text.
-        text => Text,
-        /// A decimal in the server's exact text.
-        decimal => Decimal,
-        /// JSON as the server sent it; must be valid JSON.
-        json => Json,
-        /// The label of an enumeration.
-        enumeration => Enum,
-        /// The labels of a set, joined by commas.
-        set => Set,
-        /// A type without a form of its own, in the server's text.
-        other => Other,
-    }
-
-    /// NULL.
-    pub fn null(&mut self) {
-        self.push(Cell::NULL);
-    }
-
-    /// A value that the source did not send (invariant 6).
-    pub fn unavailable(&mut self) {
-        self.push(Cell::UNAVAILABLE);
-    }
-
-    /// A boolean.
-    pub fn bool(&mut self, value: bool) {
-        self.push(Cell::scalar(Kind::Bool, value.into()));
-    }
-
-    /// A signed integer.
-    pub fn i64(&mut self, value: i64) {
-        self.push(Cell::scalar(Kind::I64, value as u64));
-    }
-
-    /// An unsigned integer.
-    pub fn u64(&mut self, value: u64) {
-        self.push(Cell::scalar(Kind::U64, value));
-    }
-
-    /// A 64-bit float.
-    pub fn f64(&mut self, value: f64) {
-        self.push(Cell::scalar(Kind::F64, value.to_bits()));
-    }
-
-    /// A point in time.
-    pub fn timestamp(&mut self, value: Timestamp) {
-        self.push(Cell::new(Kind::Timestamp, value.nanos(), value.seconds() as u64, Arena::Data));
-    }
-
-    /// Bytes.
-    pub fn bytes(&mut self, value: &[u8]) {
-        self.overflow |= u32::try_from(value.len()).is_err();
-        let start = self.builder.data().push_bytes(value);
-        self.push(Cell::new(Kind::Bytes, value.len() as u32, start, Arena::Data));
-    }
-
-    /// Any value, nested ones included.
-    pub fn value(&mut self, value: ValueRef<'_>) {
-        if let Some(bytes) = value.as_bytes() {
-            self.overflow |= u32::try_from(bytes.len()).is_err();
-        }
-        let cell = self.builder.data().push_value(value, Arena::Data);
-        self.push(cell);
-    }
-
-    /// Any owned value.
-    pub fn owned(&mut self, value: &Value) {
-        self.value(value.as_ref());
-    }
-
-    /// Opens a list; every value until [`end_list`](Self::end_list) is an element.
-    pub fn begin_list(&mut self) {
-        self.builder.open.push(self.builder.scratch.len());
-    }
-
-    /// Closes the innermost list.
-    pub fn end_list(&mut self) {
-        self.close(Kind::List, 1);
-    }
-
-    /// Opens a map; values until [`end_map`](Self::end_map) are keys and values in turn.
-    pub fn begin_map(&mut self) {
-        self.builder.open.push(self.builder.scratch.len());
-    }
-
-    /// Closes the innermost map. A key without a value gets NULL.
-    pub fn end_map(&mut self) {
-        let from = self.builder.open.last().copied().unwrap_or(0);
-        if (self.builder.scratch.len() - from) % 2 == 1 {
-            self.null();
-        }
-        self.close(Kind::Map, 2);
-    }
-
-    fn close(&mut self, kind: Kind, cells_per_entry: usize) {
-        let from = self.builder.open.pop().unwrap_or(0);
-        let BatchBuilder { data, scratch, .. } = &mut *self.builder;
-        let cells = &mut Arc::make_mut(data).cells;
-        let start = cells.len() as u64;
-        let entries = (scratch.len() - from) / cells_per_entry;
-        cells.extend(scratch.drain(from..));
-        self.push(Cell::new(kind, entries as u32, start, Arena::Data));
-    }
-
-    /// Completes the row.
-    ///
-    /// # Errors
-    /// `batch.row_width` when there are not as many values as the schema has columns,
-    /// `batch.value_too_large` when a value has 4 GiB or more. The row then does not exist.
-    pub fn end(self) -> Result<()> {
-        let Self { builder, row, columns, overflow } = self;
-        let len = builder.scratch.len();
-        if columns.is_some_and(|columns| columns != len) || !builder.open.is_empty() {
-            return Err(Error::internal("batch.row_width")
-                .message("a row must have one value a column, and its lists must be closed")
-                .with("columns", columns.unwrap_or(0))
-                .with("values", len));
-        }
-        if overflow {
-            return Err(Error::data("batch.value_too_large").message("a value has 4 GiB or more"));
-        }
-        let cells = &mut Arc::make_mut(&mut builder.data).cells;
-        let start = u32::try_from(cells.len()).ok().filter(|s| *s != u32::MAX);
-        let start = start.ok_or_else(|| Error::data("batch.too_large").message("a batch has 2^32 cells"))?;
-        cells.extend_from_slice(&builder.scratch);
-        *row = Range { start, len: len as u32, arena: Arena::Data };
-        Ok(())
-    }
+    Ok(())
 }

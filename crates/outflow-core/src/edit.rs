@@ -5,11 +5,12 @@
 
 use std::sync::Arc;
 
-use crate::batch::{ChangeBatch, Parts, Rejected};
-use crate::builder::{MessageParts, headers_cell};
-use crate::cell::{Arena, Cell, Kind, Range, Span};
-use crate::error::{Error, Result};
-use crate::event::{Event, EventRef, Image, Op, field};
+use crate::arena::{BatchData, Parts, index};
+use crate::batch::{ChangeBatch, Rejected};
+use crate::builder::{MessageParts, write_headers};
+use crate::cell::{Arena, Cell, Kind, Range, Unfit};
+use crate::error::{Error, Result, Scope};
+use crate::event::{Event, EventRef, Image, NONE, Op, field};
 use crate::schema::TableSchema;
 use crate::value::{Value, ValueRef};
 
@@ -50,20 +51,22 @@ impl<'a> BatchEdit<'a> {
     /// The event at `index`, open for changes.
     pub fn get_mut(&mut self, index: usize) -> Option<EventMut<'_>> {
         let event = self.batch.events.get_mut(index)?;
-        Some(EventMut { parts: &mut self.batch.parts, event, index })
+        Some(EventMut { parts: &mut self.batch.parts, event, index, refused: &mut self.pending })
     }
 
     /// Visits every event, open for changes, in order. An event whose visit fails is rejected with that error
-    /// when its scope is [`Scope::Events`](crate::Scope); any other error ends the visit.
+    /// when its scope is [`Scope::Events`]; any other error ends the visit. Events that were rejected before
+    /// are not visited.
     ///
     /// # Errors
     /// The first error of a wider scope.
     pub fn try_for_each(&mut self, mut visit: impl FnMut(EventMut<'_>) -> Result<()>) -> Result<()> {
+        self.settle();
         for index in 0..self.len() {
             let Some(event) = self.get_mut(index) else { break };
             match visit(event) {
                 Ok(()) => {}
-                Err(error) if error.scope_of() == crate::error::Scope::Events => self.reject(index, error),
+                Err(error) if error.scope_of() == Scope::Events => self.reject(index, error),
                 Err(error) => return Err(error),
             }
         }
@@ -82,19 +85,35 @@ impl<'a> BatchEdit<'a> {
         });
     }
 
-    /// Refuses one event: the pipeline's `on_error` decides what becomes of it. Indexes stay as they are until
-    /// the next call of [`retain`](Self::retain) or the end of the edit.
+    /// Refuses one event: the pipeline's `on_error` decides what becomes of it. The first reason counts.
+    /// Indexes stay as they are until the next [`retain`](Self::retain) or
+    /// [`try_for_each`](Self::try_for_each), or the end of the edit.
     pub fn reject(&mut self, index: usize, error: Error) {
         self.pending.push((index, error));
     }
 
-    /// Puts `parts` copies in the place of one event; they differ by the last part of their id.
-    /// With 0 the event is dropped.
+    /// Puts `parts` copies in the place of one event; they differ by the last part of their id, which is the
+    /// same on every replay, also when copies are split again. With 0 the event is dropped.
+    ///
+    /// The events after it move by `parts` − 1. A rejected event stays as it is; an event that has been split
+    /// so often that its parts cannot be told apart by 32 bits is rejected with `batch.too_many_parts`.
     pub fn split(&mut self, index: usize, parts: u32) {
-        self.settle();
-        if let Some(event) = self.batch.events.get(index).copied() {
-            let copies = (0..parts).map(|sub| Event { sub: event.sub * parts + sub, ..event });
-            self.batch.events.splice(index..=index, copies);
+        let Some(event) = self.batch.events.get(index).copied() else { return };
+        if self.pending.iter().any(|(at, _)| *at == index) {
+            return;
+        }
+        if parts > 0 && event.part(parts - 1, parts).is_none() {
+            let error = Error::data("batch.too_many_parts")
+                .message("an event was split into more parts than its id can tell apart")
+                .with("parts", parts);
+            return self.reject(index, error);
+        }
+        match split(&event, parts, &mut self.batch.parts) {
+            Ok(copies) => self.batch.events.splice(index..=index, copies),
+            Err(unfit) => return self.reject(index, unfit.error()),
+        };
+        for (at, _) in self.pending.iter_mut().filter(|(at, _)| *at > index) {
+            *at = *at - 1 + parts as usize;
         }
     }
 
@@ -121,6 +140,33 @@ impl<'a> BatchEdit<'a> {
     }
 }
 
+/// The parts of an event. Rows in the overlay are changed in place, so each part needs its own.
+fn split(event: &Event, parts: u32, of: &mut Parts) -> Result<Vec<Event>, Unfit> {
+    let mut copies: Vec<_> = (0..parts).filter_map(|k| event.part(k, parts)).collect();
+    for copy in copies.iter_mut().skip(1) {
+        for image in [Image::Before, Image::After] {
+            let row = copy.row_mut(image);
+            if !row.is_absent() && row.arena() == Arena::Overlay {
+                *row = copy_row(*row, of)?;
+            }
+        }
+    }
+    Ok(copies)
+}
+
+/// Copies the cells of a row to the overlay; what they refer to is shared.
+fn copy_row(row: Range, parts: &mut Parts) -> Result<Range, Unfit> {
+    let Parts { data, overlay } = parts;
+    let overlay = Arc::make_mut(overlay);
+    let copy = Range::new(overlay.cells.len(), row.len(), Arena::Overlay)?;
+    let from = row.start()..row.start() + row.len();
+    match row.arena() {
+        Arena::Data => overlay.cells.extend_from_slice(&data.cells[from]),
+        Arena::Overlay => overlay.cells.extend_from_within(from),
+    }
+    Ok(copy)
+}
+
 impl Drop for BatchEdit<'_> {
     fn drop(&mut self) {
         self.settle();
@@ -128,11 +174,15 @@ impl Drop for BatchEdit<'_> {
 }
 
 /// One event, open for changes.
+///
+/// A change that a batch cannot hold (a value of 4 GiB or more, lists nested more than 128 deep) rejects the
+/// event with `batch.value_too_large` or `batch.value_too_deep` and leaves it as it was.
 #[derive(Debug)]
 pub struct EventMut<'a> {
     parts: &'a mut Parts,
     event: &'a mut Event,
     index: usize,
+    refused: &'a mut Vec<(usize, Error)>,
 }
 
 impl EventMut<'_> {
@@ -163,91 +213,73 @@ impl EventMut<'_> {
 
     /// One image of the row, open for changes.
     pub fn row_mut(&mut self, image: Image) -> RowMut<'_> {
-        RowMut { parts: self.parts, schema: self.event.schema, row: row_range(self.event, image) }
+        let Self { parts, event, index, refused } = self;
+        RowMut { parts, schema: event.schema, row: event.row_mut(image), index: *index, refused }
     }
 
-    /// Gives the rows another schema: column `i` of `schema` takes the value of the old column `columns[i]`.
-    /// The old columns that are not named are gone from the event.
+    /// Gives the rows another schema: column `i` of `schema` takes the value of the old column `columns[i]`;
+    /// a column without one is unavailable. The old columns that are not named are gone from the event.
     pub fn project(&mut self, schema: &Arc<TableSchema>, columns: &[usize]) {
-        for image in [Image::Before, Image::After] {
-            let range = *row_range(self.event, image);
-            if range.is_absent() {
-                continue;
+        let project = |row: Range, parts: &mut Parts| {
+            if row.is_absent() {
+                return Ok(row);
             }
-            let overlay = Arc::make_mut(&mut self.parts.overlay);
-            let start = overlay.reserve_cells(columns.len());
-            for (i, column) in columns.iter().enumerate() {
-                let source = match range.arena {
-                    Arena::Data => self.parts.data.cells.get(range.start as usize + column),
-                    Arena::Overlay => overlay.cells.get(range.start as usize + column),
-                };
-                overlay.cells[start + i] = source.copied().unwrap_or(Cell::UNAVAILABLE);
+            let Parts { data, overlay } = parts;
+            let overlay = Arc::make_mut(overlay);
+            let width = schema.columns().len();
+            let start = overlay.reserve_cells(width)?;
+            for (i, column) in columns.iter().take(width).enumerate() {
+                overlay.cells[start + i] = cell_at(row, *column, data, overlay).unwrap_or(Cell::UNAVAILABLE);
             }
-            *row_range(self.event, image) =
-                Range { start: start as u32, len: columns.len() as u32, arena: Arena::Overlay };
+            overlay.cells[start + columns.len().min(width)..].fill(Cell::UNAVAILABLE);
+            Range::new(start, width, Arena::Overlay)
+        };
+        match (project(self.event.before, self.parts), project(self.event.after, self.parts)) {
+            (Ok(before), Ok(after)) => {
+                let schema = overlay_schema(self.parts, schema);
+                *self.event = Event { before, after, schema, ..*self.event };
+            }
+            (Err(unfit), _) | (_, Err(unfit)) => self.refuse(unfit),
         }
-        self.event.schema = overlay_schema(self.parts, schema);
     }
 
     /// Sends the event to another destination than its sink would choose.
     pub fn route(&mut self, destination: &str) {
-        let overlay = Arc::make_mut(&mut self.parts.overlay);
-        // Neighbours mostly go to the same place.
-        let last = overlay.routes.last().copied();
-        let same = last.is_some_and(|Span { start, len }| {
-            overlay.text.get(start as usize..start as usize + len as usize) == Some(destination)
-        });
-        if !same {
-            let span = overlay.push_text(destination);
-            overlay.routes.push(span);
-        }
-        self.event.route = overlay.routes.len() as u32 - 1;
+        self.event.route = Arc::make_mut(&mut self.parts.overlay).push_route(destination);
     }
 
-    /// Turns a row into a message. Fields that name a column share its bytes; nothing is copied.
+    /// Turns a row into a message. Fields that name a column share its bytes; nothing is copied. A column that
+    /// the source did not send stays [`ValueRef::Unavailable`]: a caller that needs it looks first.
     /// The rows and the schema are gone from the event; its id stays.
-    pub fn into_message(self, message: &MessageFields<'_>) {
-        let Self { parts, event, .. } = self;
-        let row = if event.after.is_absent() { event.before } else { event.after };
-        let Parts { data, overlay } = parts;
-        let overlay = Arc::make_mut(overlay);
-        let start = overlay.reserve_cells(field::COUNT);
-        let fields =
-            [message.destination, message.key, message.kind, message.id, message.content_type, message.body];
-        for (i, source) in fields.into_iter().enumerate() {
-            let cell = match source {
-                Field::Absent => Cell::NULL,
-                Field::Value(value) => overlay.push_value(value, Arena::Overlay),
-                Field::Column(column) if row.is_absent() || column >= row.len() => Cell::NULL,
-                Field::Column(column) => match row.arena {
-                    Arena::Data => data.cells[row.start as usize + column],
-                    Arena::Overlay => overlay.cells[row.start as usize + column],
-                },
-            };
-            overlay.cells[start + i] = cell;
+    pub fn into_message(mut self, message: &MessageFields<'_>) {
+        let row = if self.event.after.is_absent() { self.event.before } else { self.event.after };
+        match message.write(row, self.parts) {
+            Ok(message) => {
+                let (before, after) = (Range::ABSENT, Range::ABSENT);
+                *self.event = Event { message, before, after, schema: NONE, op: Op::Message, ..*self.event };
+            }
+            Err(unfit) => self.refuse(unfit),
         }
-        if let Some(headers) = headers_cell(overlay, message.headers, Arena::Overlay) {
-            overlay.cells[start + field::HEADERS] = headers;
-        }
-        event.message = Range { start: start as u32, len: field::COUNT as u32, arena: Arena::Overlay };
-        event.before = Range::ABSENT;
-        event.after = Range::ABSENT;
-        event.op = Op::Message;
     }
 
     /// Replaces the message with another.
     pub fn set_message(&mut self, message: &MessageParts<'_>) {
-        let overlay = Arc::make_mut(&mut self.parts.overlay);
-        let start = overlay.reserve_cells(field::COUNT);
-        for (i, value) in message.fields().into_iter().enumerate() {
-            let cell = overlay.push_value(value, Arena::Overlay);
-            overlay.cells[start + i] = cell;
+        match message.write(Arc::make_mut(&mut self.parts.overlay), Arena::Overlay) {
+            Ok(range) => *self.event = Event { message: range, op: Op::Message, ..*self.event },
+            Err(unfit) => self.refuse(unfit),
         }
-        if let Some(headers) = headers_cell(overlay, message.headers, Arena::Overlay) {
-            overlay.cells[start + field::HEADERS] = headers;
-        }
-        self.event.message = Range { start: start as u32, len: field::COUNT as u32, arena: Arena::Overlay };
-        self.event.op = Op::Message;
+    }
+
+    fn refuse(&mut self, unfit: Unfit) {
+        self.refused.push((self.index, unfit.error()));
+    }
+}
+
+fn cell_at(row: Range, column: usize, data: &BatchData, overlay: &BatchData) -> Option<Cell> {
+    let at = row.at(column).filter(|_| !row.is_absent())?;
+    match row.arena() {
+        Arena::Data => data.cells.get(at).copied(),
+        Arena::Overlay => overlay.cells.get(at).copied(),
     }
 }
 
@@ -282,25 +314,37 @@ pub struct MessageFields<'a> {
     pub headers: &'a [(&'a str, ValueRef<'a>)],
 }
 
-fn row_range(event: &mut Event, image: Image) -> &mut Range {
-    match image {
-        Image::Before => &mut event.before,
-        Image::After => &mut event.after,
+impl MessageFields<'_> {
+    fn write(&self, row: Range, parts: &mut Parts) -> Result<Range, Unfit> {
+        let Parts { data, overlay } = parts;
+        let overlay = Arc::make_mut(overlay);
+        let start = overlay.reserve_cells(field::COUNT)?;
+        let fields = [self.destination, self.key, self.kind, self.id, self.content_type, self.body];
+        for (i, source) in fields.into_iter().enumerate() {
+            let cell = match source {
+                Field::Absent => Cell::NULL,
+                Field::Value(value) => overlay.push_value(value, Arena::Overlay, 0)?,
+                Field::Column(column) => cell_at(row, column, data, overlay).unwrap_or(Cell::NULL),
+            };
+            overlay.cells[start + i] = cell;
+        }
+        write_headers(overlay, start, self.headers, Arena::Overlay)?;
+        Range::new(start, field::COUNT, Arena::Overlay)
     }
 }
 
 fn overlay_schema(parts: &mut Parts, schema: &Arc<TableSchema>) -> u32 {
     let own = parts.data.schemas.len();
     if let Some(found) = parts.data.schemas.iter().position(|s| s == schema) {
-        return found as u32;
+        return index(found);
     }
     let schemas = &mut Arc::make_mut(&mut parts.overlay).schemas;
     let found = schemas.iter().rposition(|s| s == schema);
-    let index = found.unwrap_or_else(|| {
+    let at = found.unwrap_or_else(|| {
         schemas.push(Arc::clone(schema));
         schemas.len() - 1
     });
-    (own + index) as u32
+    index(own + at)
 }
 
 /// One image of a row, open for changes.
@@ -309,23 +353,28 @@ pub struct RowMut<'a> {
     parts: &'a mut Parts,
     schema: u32,
     row: &'a mut Range,
+    index: usize,
+    refused: &'a mut Vec<(usize, Error)>,
 }
 
 impl RowMut<'_> {
     /// Replaces the value in column `index`. Does nothing when there is no such row or column.
     pub fn set(&mut self, index: usize, value: ValueRef<'_>) {
+        if let Err(unfit) = self.try_set(index, value) {
+            self.refused.push((self.index, unfit.error()));
+        }
+    }
+
+    fn try_set(&mut self, index: usize, value: ValueRef<'_>) -> Result<(), Unfit> {
         if self.row.is_absent() || index >= self.row.len() {
-            return;
+            return Ok(());
         }
-        let overlay = Arc::make_mut(&mut self.parts.overlay);
-        if self.row.arena == Arena::Data {
-            let from = self.row.start as usize;
-            let start = overlay.cells.len();
-            overlay.cells.extend_from_slice(&self.parts.data.cells[from..from + self.row.len()]);
-            *self.row = Range { start: start as u32, len: self.row.len, arena: Arena::Overlay };
+        let cell = Arc::make_mut(&mut self.parts.overlay).push_value(value, Arena::Overlay, 0)?;
+        if self.row.arena() == Arena::Data {
+            *self.row = copy_row(*self.row, self.parts)?;
         }
-        let cell = overlay.push_value(value, Arena::Overlay);
-        overlay.cells[self.row.start as usize + index] = cell;
+        Arc::make_mut(&mut self.parts.overlay).cells[self.row.start() + index] = cell;
+        Ok(())
     }
 
     /// Replaces the value of the column of this name. Does nothing when there is no such row or column.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::batch::Parts;
+use crate::arena::Parts;
 use crate::cell::{Cell, Range};
 use crate::event_id::EventId;
 use crate::schema::{Column, TableSchema};
@@ -83,7 +83,56 @@ pub(crate) struct Event {
     pub(crate) transaction: u32,
     pub(crate) route: u32,
     pub(crate) sub: u32,
+    /// How far apart the ids of its parts will be; see [`Event::part`].
+    pub(crate) step: u32,
     pub(crate) op: Op,
+}
+
+impl Event {
+    /// The step of an event whose part the source numbered itself: it numbers them below this, or they cannot
+    /// be split.
+    pub(crate) fn source_step(sub: u32) -> u32 {
+        const STEP: u32 = 1 << 16;
+        if sub < STEP { STEP } else { 0 }
+    }
+
+    pub(crate) fn new(op: Op) -> Self {
+        Self {
+            ordinal: 0,
+            before: Range::ABSENT,
+            after: Range::ABSENT,
+            message: Range::ABSENT,
+            schema: NONE,
+            transaction: NONE,
+            route: NONE,
+            sub: 0,
+            step: 1,
+            op,
+        }
+    }
+
+    /// Part `k` of the `parts` that this event is split into; `None` when the numbers run out.
+    ///
+    /// Its number is `sub + k × step`, and its own parts will be `step × parts` apart. So the numbers of all
+    /// that comes of part `k` leave the rest `sub + k × step` when divided by `step × parts`: no two parts have
+    /// one id, however often either is split again, and no number depends on anything but the event itself, so
+    /// they are the same on every replay (invariant 8).
+    pub(crate) fn part(&self, k: u32, parts: u32) -> Option<Self> {
+        if parts == 1 {
+            return Some(*self);
+        }
+        let sub = self.step.checked_mul(k)?.checked_add(self.sub)?;
+        // A step of 0 has no parts: the numbers end here.
+        let step = self.step.checked_mul(parts).unwrap_or(0);
+        (self.step != 0).then_some(Self { sub, step, ..*self })
+    }
+
+    pub(crate) fn row_mut(&mut self, image: Image) -> &mut Range {
+        match image {
+            Image::Before => &mut self.before,
+            Image::After => &mut self.after,
+        }
+    }
 }
 
 /// Which image of a row.
@@ -299,7 +348,8 @@ impl<'a> MessageRef<'a> {
         self.field(field::BODY)
     }
 
-    /// The bytes of the body; `None` for a tombstone.
+    /// The bytes of the body; `None` for a tombstone, and for a body without bytes of its own (a number, or a
+    /// column that the source did not send): [`body_value`](Self::body_value) tells them apart.
     pub fn body(&self) -> Option<&'a [u8]> {
         self.body_value().as_bytes()
     }
@@ -310,5 +360,45 @@ impl<'a> MessageRef<'a> {
             ValueRef::Map(map) => Some(map),
             _ => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_small() {
+        assert_eq!(size_of::<Event>(), 56);
+    }
+
+    #[test]
+    fn parts_of_parts_have_numbers_of_their_own() {
+        // Splits at random, with parts of earlier splits among them, and no two numbers alike.
+        let mut events = vec![Event::new(Op::Insert)];
+        let mut random = 7_usize;
+        for _ in 0..200 {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let at = (random >> 33) % events.len();
+            let parts = 2 + (random >> 20) as u32 % 3;
+            let split: Option<Vec<_>> = (0..parts).map(|k| events[at].part(k, parts)).collect();
+            if let Some(split) = split {
+                events.splice(at..=at, split);
+            }
+        }
+        let mut subs: Vec<_> = events.iter().map(|e| e.sub).collect();
+        assert!(subs.len() > 100);
+        subs.sort_unstable();
+        subs.dedup();
+        assert_eq!(subs.len(), events.len());
+    }
+
+    #[test]
+    fn numbers_that_run_out_are_refused_and_never_wrap() {
+        let event = Event { sub: 1, step: u32::MAX / 2, ..Event::new(Op::Insert) };
+        assert_eq!(event.part(1, 2).unwrap().sub, u32::MAX / 2 + 1);
+        assert!(event.part(3, 4).is_none());
+        let last = event.part(0, 3).unwrap();
+        assert_eq!((last.part(0, 1).unwrap().sub, last.part(0, 2).is_none()), (1, true));
     }
 }

@@ -5,27 +5,36 @@
 //! [`PartitionId`] is done, a [`Checkpoint`] says it for all partitions. Every failure is an [`Error`] with a
 //! stable code, a class that the runtime acts on and a hint for the person who reads it.
 
+mod arena;
 mod batch;
 mod builder;
 mod cell;
 mod checkpoint;
+mod compact;
 mod edit;
 mod error;
 mod event;
 mod event_id;
+pub mod json;
+mod logical;
+mod pool;
 mod position;
+mod row_writer;
 mod schema;
 mod temporal;
 mod value;
 
-pub use batch::{BatchPool, ChangeBatch};
-pub use builder::{BatchBuilder, EventBuilder, MessageParts, RowWriter, SchemaIndex, TransactionIndex};
+pub use batch::ChangeBatch;
+pub use builder::{BatchBuilder, EventBuilder, MessageParts, SchemaIndex, TransactionIndex};
 pub use checkpoint::{Checkpoint, CheckpointDelta, StateDelta};
 pub use edit::{BatchEdit, EventMut, Field, MessageFields, RowMut};
 pub use error::{Error, ErrorKind, Result, ResultExt, Retry, Scope};
 pub use event::{EventRef, Image, MessageRef, Op, RowRef};
 pub use event_id::EventId;
+pub use logical::LogicalType;
+pub use pool::BatchPool;
 pub use position::{PartitionId, Position, PositionCodec, Relation};
-pub use schema::{Column, LogicalType, SchemaFingerprint, TableSchema, TableSchemaBuilder};
+pub use row_writer::RowWriter;
+pub use schema::{Column, SchemaFingerprint, TableSchema, TableSchemaBuilder};
 pub use temporal::{Date, DateTime, Interval, Time, TimeTz, Timestamp};
 pub use value::{BitsRef, ListRef, MapRef, Value, ValueRef};

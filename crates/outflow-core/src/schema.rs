@@ -3,67 +3,17 @@
 use std::fmt;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::Xxh3;
 
-/// The meaning of a column, apart from how the source spells its type.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-#[non_exhaustive]
-pub enum LogicalType {
-    /// Decided by each value: documents and sources without types.
-    Any,
-    /// Boolean.
-    Bool,
-    /// Signed integer of so many bits.
-    Int(u8),
-    /// Unsigned integer of so many bits.
-    UInt(u8),
-    /// Binary floating point of so many bits.
-    Float(u8),
-    /// Exact decimal with precision and scale where the source states them.
-    Decimal(Option<(u32, i32)>),
-    /// Text.
-    Text,
-    /// Bytes.
-    Bytes,
-    /// A string of bits.
-    Bits,
-    /// JSON.
-    Json,
-    /// UUID.
-    Uuid,
-    /// Calendar date.
-    Date,
-    /// Time of day.
-    Time,
-    /// Time of day with offset.
-    TimeTz,
-    /// Date and time without zone.
-    DateTime,
-    /// Point in time.
-    Timestamp,
-    /// Calendar interval.
-    Interval,
-    /// Enumeration with its labels where the source tells them.
-    Enum(Vec<String>),
-    /// Set with its labels where the source tells them.
-    Set(Vec<String>),
-    /// List of one element type.
-    List(Box<LogicalType>),
-    /// Keys with values.
-    Map,
-    /// A type without a form of its own, carried as the server's text.
-    Other,
-}
+use crate::logical::LogicalType;
 
 /// One column.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Column {
-    name: String,
-    source_type: String,
-    logical: LogicalType,
-    nullable: bool,
+    pub(crate) name: String,
+    pub(crate) source_type: String,
+    pub(crate) logical: LogicalType,
+    pub(crate) nullable: bool,
 }
 
 impl Column {
@@ -208,6 +158,14 @@ impl TableSchema {
         self.open
     }
 
+    /// The index of the column that holds the document, in an open schema: the first JSON column outside the
+    /// key.
+    pub fn document_column(&self) -> Option<usize> {
+        let is_document =
+            |(i, c): (usize, &Column)| *c.logical() == LogicalType::Json && !self.key.contains(&(i as u32));
+        if self.open { self.columns.iter().enumerate().position(is_document) } else { None }
+    }
+
     /// The hash of everything above.
     pub fn fingerprint(&self) -> SchemaFingerprint {
         self.fingerprint
@@ -337,32 +295,13 @@ impl Hash {
 
     fn logical(&mut self, logical: &LogicalType) {
         match logical {
-            LogicalType::Any => self.text("any"),
-            LogicalType::Bool => self.text("bool"),
-            LogicalType::Int(bits) => self.text(&format!("int{bits}")),
-            LogicalType::UInt(bits) => self.text(&format!("uint{bits}")),
-            LogicalType::Float(bits) => self.text(&format!("float{bits}")),
-            LogicalType::Decimal(None) => self.text("decimal"),
-            LogicalType::Decimal(Some((p, s))) => self.text(&format!("decimal({p},{s})")),
-            LogicalType::Text => self.text("text"),
-            LogicalType::Bytes => self.text("bytes"),
-            LogicalType::Bits => self.text("bits"),
-            LogicalType::Json => self.text("json"),
-            LogicalType::Uuid => self.text("uuid"),
-            LogicalType::Date => self.text("date"),
-            LogicalType::Time => self.text("time"),
-            LogicalType::TimeTz => self.text("time-tz"),
-            LogicalType::DateTime => self.text("date-time"),
-            LogicalType::Timestamp => self.text("timestamp"),
-            LogicalType::Interval => self.text("interval"),
             LogicalType::Enum(labels) => self.labels("enum", labels),
             LogicalType::Set(labels) => self.labels("set", labels),
             LogicalType::List(element) => {
                 self.text("list");
                 self.logical(element);
             }
-            LogicalType::Map => self.text("map"),
-            LogicalType::Other => self.text("other"),
+            simple => self.text(&simple.name()),
         }
     }
 }

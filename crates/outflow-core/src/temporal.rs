@@ -392,12 +392,12 @@ fn write_fraction(f: &mut fmt::Formatter<'_>, nanos: u32) -> fmt::Result {
 }
 
 fn parse_civil(text: &str) -> Option<i64> {
-    let (sign, digits) = match text.as_bytes().first()? {
+    let (sign, date) = match text.as_bytes().first()? {
         b'-' => (-1, text.get(1..)?),
         b'+' => (1, text.get(1..)?),
         _ => (1, text),
     };
-    let mut parts = digits.split('-');
+    let mut parts = date.split('-');
     let (y, m, d) = (parts.next()?, parts.next()?, parts.next()?);
     if parts.next().is_some() || y.len() < 4 || y.len() > 12 || m.len() != 2 || d.len() != 2 {
         return None;

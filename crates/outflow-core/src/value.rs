@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::batch::Parts;
+use crate::arena::Parts;
 use crate::cell::Range;
 use crate::temporal::{Date, DateTime, Interval, Time, TimeTz, Timestamp};
 
@@ -142,9 +142,18 @@ pub struct BitsRef<'a> {
 }
 
 impl<'a> BitsRef<'a> {
-    /// `len` bits out of `bytes`; `None` when there are not enough bytes or too many.
+    /// `len` bits out of `bytes`; `None` when there are not enough bytes or too many, or when what pads the
+    /// last byte is not zero.
     pub fn new(bytes: &'a [u8], len: u32) -> Option<Self> {
-        (bytes.len() == (len as usize).div_ceil(8)).then_some(Self { bytes, len })
+        let padding = if len.is_multiple_of(8) { 0 } else { 0xff_u8 >> (len % 8) };
+        let padded = bytes.last().is_none_or(|last| last & padding == 0);
+        (bytes.len() == (len as usize).div_ceil(8) && padded).then_some(Self { bytes, len })
+    }
+
+    /// All bits of `bytes`, as far as a length can say.
+    fn whole(bytes: &'a [u8]) -> Self {
+        let bytes = bytes.get(..(u32::MAX / 8) as usize).unwrap_or(bytes);
+        Self { bytes, len: bytes.len() as u32 * 8 }
     }
 
     /// The number of bits.
@@ -169,9 +178,16 @@ impl<'a> BitsRef<'a> {
     }
 }
 
-impl fmt::Debug for BitsRef<'_> {
+/// `0` and `1`, first to last.
+impl fmt::Display for BitsRef<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.iter().try_for_each(|bit| f.write_str(if bit { "1" } else { "0" }))
+    }
+}
+
+impl fmt::Debug for BitsRef<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 
@@ -304,6 +320,7 @@ pub enum Value {
     Decimal(String),
     Text(String),
     Bytes(Vec<u8>),
+    /// The bytes and the number of bits; all bits of the bytes where the two do not fit.
     Bits(Vec<u8>, u32),
     Json(String),
     Uuid([u8; 16]),
@@ -339,10 +356,7 @@ impl Value {
             Self::Decimal(s) => ValueRef::Decimal(s),
             Self::Text(s) => ValueRef::Text(s),
             Self::Bytes(b) => ValueRef::Bytes(b),
-            // A length that does not fit the bytes is cut to what is there.
-            Self::Bits(b, len) => {
-                ValueRef::Bits(BitsRef::new(b, *len).unwrap_or(BitsRef { bytes: b, len: b.len() as u32 * 8 }))
-            }
+            Self::Bits(b, len) => ValueRef::Bits(BitsRef::new(b, *len).unwrap_or_else(|| BitsRef::whole(b))),
             Self::Json(s) => ValueRef::Json(s),
             Self::Uuid(u) => ValueRef::Uuid(u),
             Self::Date(d) => ValueRef::Date(*d),

@@ -20,6 +20,7 @@ use crate::ledger::Ledger;
 use crate::options::{OnError, PipelineSpec};
 use crate::path::{Outlet, Path};
 use crate::polling::PollingDriver;
+use crate::probe;
 use crate::status::{Meter, Phase};
 
 /// What a pipeline has been told.
@@ -155,6 +156,7 @@ pub(crate) async fn run(shared: &Shared, checkpoint: Checkpoint, generation: u64
     };
     // Acks that still come belong to nobody.
     ledger.retire();
+    probe::reset();
     // A rewind starts with nothing in flight: every part is gone before the next attempt is built.
     source.abort().await;
     path.abort().await;
@@ -322,6 +324,7 @@ async fn build(shared: &Shared, mut checkpoint: Checkpoint, generation: u64) -> 
         fingerprint: new_fingerprint,
         finish: Arc::clone(&finish),
         transactional,
+        marks: spec.source.capabilities().marks,
     };
     let port = Arc::new(Port(Arc::clone(&intake)));
     let cx =

@@ -31,6 +31,8 @@ pub(crate) struct Checkpointer {
     pub(crate) finish: Arc<Notify>,
     /// The sink holds the checkpoint and the path commits it there: nothing to do here.
     pub(crate) transactional: bool,
+    /// Progress is kept by marks in the source.
+    pub(crate) marks: bool,
 }
 
 impl Checkpointer {
@@ -81,10 +83,14 @@ impl Checkpointer {
             progress.delta.set_fingerprint(fingerprint);
         }
         self.commit(&mut progress).await?;
-        let _probe = probe::enter(probe::Phase::Release);
+        let _probe = probe::enter(probe::Phase::Release).await;
         self.ledger.stored(&progress);
         // Invariant 1: only what is stored is released.
         self.intake.publish(&progress.releases);
+        // Marks are told when they are set.
+        if !self.marks {
+            probe::released(progress.batches, progress.events);
+        }
         Ok(())
     }
 
@@ -96,7 +102,7 @@ impl Checkpointer {
         let mut backoff = Backoff::new(self.options.max_backoff);
         loop {
             let lease = self.lease.live().await?;
-            let _probe = probe::enter(probe::Phase::Checkpoint);
+            let _probe = probe::enter(probe::Phase::Checkpoint).await;
             match self.store.commit(&lease, &progress.delta).await {
                 Ok(()) => {
                     self.meter.stored(&progress.delta);

@@ -60,6 +60,8 @@ struct Entry {
     end: Option<Position>,
     state: StateDelta,
     bytes: usize,
+    batches: usize,
+    events: usize,
     resolved: bool,
 }
 
@@ -69,6 +71,8 @@ struct Done {
     end: Option<Position>,
     state: StateDelta,
     bytes: usize,
+    batches: usize,
+    events: usize,
 }
 
 #[derive(Debug)]
@@ -115,6 +119,9 @@ pub(crate) struct Progress {
     pub(crate) delta: CheckpointDelta,
     pub(crate) releases: Vec<Release>,
     bytes: usize,
+    /// What the probe counts.
+    pub(crate) batches: usize,
+    pub(crate) events: usize,
 }
 
 impl Progress {
@@ -132,6 +139,8 @@ impl Progress {
         self.delta.append_state(later.delta.state().clone());
         self.releases.extend(later.releases);
         self.bytes += later.bytes;
+        self.batches += later.batches;
+        self.events += later.events;
     }
 }
 
@@ -160,7 +169,16 @@ impl Ledger {
         inner.next_seq += 1;
         inner.charged += charge;
         inner.unstored += bytes;
-        let entry = Entry { first: seq, last: seq, end: batch.end().cloned(), state, bytes, resolved: false };
+        let entry = Entry {
+            first: seq,
+            last: seq,
+            end: batch.end().cloned(),
+            state,
+            bytes,
+            batches: 1,
+            events: batch.len(),
+            resolved: false,
+        };
         inner.lanes.entry(batch.partition().clone()).or_default().entries.push_back(entry);
         let in_flight = InFlight {
             partition: batch.partition().clone(),
@@ -173,7 +191,7 @@ impl Ledger {
             payload: None,
         };
         inner.in_flight.insert(seq, in_flight);
-        probe::in_flight(1);
+        probe::emitted(batch.len());
         self.meter.set_in_flight(inner.in_flight.len(), inner.charged);
         Seq(seq)
     }
@@ -231,7 +249,6 @@ impl Ledger {
         match outcome {
             Outcome::Durable => {
                 let Some(in_flight) = inner.in_flight.remove(&seq) else { return };
-                probe::in_flight(-1);
                 inner.charged -= in_flight.charge;
                 self.meter.delivered(in_flight.events as u64, in_flight.received.elapsed());
                 self.meter.set_in_flight(inner.in_flight.len(), inner.charged);
@@ -302,6 +319,8 @@ impl Ledger {
             }
             progress.delta.append_state(done.state);
             progress.bytes += done.bytes;
+            progress.batches += done.batches;
+            progress.events += done.events;
             progress.releases.push(Release { partition, seq: Seq(done.seq), position: done.end });
         }
         progress
@@ -314,12 +333,6 @@ impl Ledger {
         self.meter.set_replay(inner.unstored);
         drop(inner);
         self.room.notify_waiters();
-    }
-}
-
-impl Drop for Inner {
-    fn drop(&mut self) {
-        probe::in_flight(-(self.in_flight.len() as i64));
     }
 }
 
@@ -373,6 +386,8 @@ impl Lane {
                 entry.end = right.end.or(entry.end.take());
                 entry.state.append(right.state);
                 entry.bytes += right.bytes;
+                entry.batches += right.batches;
+                entry.events += right.events;
             }
         }
     }
@@ -384,10 +399,18 @@ impl Lane {
                 done.end = entry.end.or(done.end.take());
                 done.state.append(entry.state);
                 done.bytes += entry.bytes;
+                done.batches += entry.batches;
+                done.events += entry.events;
             }
             none => {
-                *none =
-                    Some(Done { seq: entry.last, end: entry.end, state: entry.state, bytes: entry.bytes });
+                *none = Some(Done {
+                    seq: entry.last,
+                    end: entry.end,
+                    state: entry.state,
+                    bytes: entry.bytes,
+                    batches: entry.batches,
+                    events: entry.events,
+                });
             }
         }
     }

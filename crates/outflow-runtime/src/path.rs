@@ -181,12 +181,13 @@ impl Path {
             progress.delta.set_fingerprint(fingerprint);
         }
         self.lease.live().await?;
-        let _probe = probe::enter(probe::Phase::Checkpoint);
+        let _probe = probe::enter(probe::Phase::Checkpoint).await;
         // Invariant 1: the sink's commit makes data and checkpoint durable in one step; then the release.
         self.outlet.commit(&progress.delta).await?;
         self.meter.stored(&progress.delta);
         self.ledger.stored(&progress);
         self.intake.publish(&progress.releases);
+        probe::released(progress.batches, progress.events);
         Ok(())
     }
 
@@ -202,6 +203,7 @@ impl Path {
     }
 
     async fn carry(&mut self, seq: Seq, mut batch: ChangeBatch) -> Result<()> {
+        probe::taken().await;
         let received = batch.len();
         self.refuse_undecodable_and_huge(&mut batch);
         for transform in &mut self.transforms {
@@ -223,6 +225,7 @@ impl Path {
         if batch.is_empty() {
             // Invariant 2: filtered to nothing, the batch still carries its position.
             drop(batch);
+            probe::offered().await;
             self.ledger.finish(seq);
             return Ok(());
         }
@@ -238,6 +241,7 @@ impl Path {
                 }
                 self.ledger.recharge(seq, batch.charge() + records.charge());
                 if records.is_empty() {
+                    probe::offered().await;
                     self.ledger.finish(seq);
                     return Ok(());
                 }
@@ -278,6 +282,7 @@ impl Path {
     /// Offers a batch until the sink takes it.
     async fn deliver(&mut self, seq: Seq, payload: Payload, events: usize) -> Result<()> {
         let mut backoff = Backoff::new(self.options.max_backoff);
+        probe::offered().await;
         loop {
             // Invariant 3: behind a batch that failed nothing more is sent.
             if let Some(error) = self.ledger.take_failure() {

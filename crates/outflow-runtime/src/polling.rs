@@ -117,10 +117,7 @@ async fn poll_table(
     pause: &mut Duration,
 ) -> Result<bool> {
     let permit = table.emitter.ready().await?;
-    let page = {
-        let _probe = probe::enter(probe::Phase::Read);
-        source.poll(&table.id, table.after.as_ref(), cx.limits(), builder).await?
-    };
+    let page = source.poll(&table.id, table.after.as_ref(), cx.limits(), builder).await?;
     let moved = page.end.is_some() && page.end != table.after;
     if !builder.is_empty() || moved {
         *pause = SHORTEST_WAIT;
@@ -138,16 +135,20 @@ async fn poll_table(
 /// Marks what has been released. Where progress is kept by marks, the mark is the checkpoint (invariant 1).
 async fn settle(source: &dyn PollingSource, unsettled: &Unsettled, release: Release) -> Result<()> {
     let mut rows = RowKeys::default();
+    let mut batches = 0;
     {
         let mut unsettled = unsettled.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(waiting) = unsettled.get_mut(&release.partition) else { return Ok(()) };
         while let Some((_, keys)) = waiting.pop_front_if(|(seq, _)| *seq <= release.seq) {
             rows.append(keys);
+            batches += 1;
         }
     }
     if rows.is_empty() {
         return Ok(());
     }
-    let _probe = probe::enter(probe::Phase::Release);
-    source.settle(&release.partition, &rows).await
+    let _probe = probe::enter(probe::Phase::Release).await;
+    source.settle(&release.partition, &rows).await?;
+    probe::released(batches, rows.len());
+    Ok(())
 }

@@ -1,87 +1,131 @@
 //! Where a process stands, in a file that outlives it: lets crash tests say in which phase they killed it.
 //!
-//! Off unless the environment names a file in `OUTFLOW_CRASH_PHASES`. The file holds one line of fixed width,
-//! overwritten in place: `read=N in_flight=N checkpoint=N release=N`, each the number of such things under way
-//! in the process (`in_flight` counts batches that no sink has confirmed).
+//! Off unless the environment names a file in `OUTFLOW_CRASH_PHASES`. The file holds one record of 64 bytes,
+//! overwritten in place: `<phase> <count>`, padded with spaces, ended by a newline. The count is that of events
+//! emitted and not yet released: an upper bound of what comes again after a kill at this moment.
+//! `OUTFLOW_CRASH_HOLD="<phase> <milliseconds>"` makes the process stay in a phase for so long each time it
+//! enters it with something under way, so that short phases can be hit at all.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
-use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{LazyLock, Mutex, PoisonError};
+use std::time::Duration;
 
-/// What a pipeline is doing.
-#[derive(Clone, Copy, Debug)]
+/// What a pipeline is doing. When several go on, the later one counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
-    /// Reading from the source.
+    /// Events were taken from the source and not offered to the sink.
     Read,
-    /// Storing a checkpoint.
+    /// Events were offered and are not released.
+    InFlight,
+    /// A checkpoint is being stored.
     Checkpoint,
-    /// Releasing the source.
+    /// It is stored, and the source is being told.
     Release,
 }
 
+const WORDS: [&str; 4] = ["read", "in-flight", "checkpoint", "release"];
+
 #[derive(Debug)]
 struct Probe {
-    file: Mutex<File>,
-    counts: [AtomicI64; 4],
+    file: File,
+    hold: Option<(usize, Duration)>,
+    state: Mutex<State>,
 }
 
-static PROBE: OnceLock<Option<Probe>> = OnceLock::new();
-
-fn probe() -> Option<&'static Probe> {
-    PROBE
-        .get_or_init(|| {
-            let path = std::env::var_os("OUTFLOW_CRASH_PHASES")?;
-            let file = File::create(path).ok()?;
-            Some(Probe { file: Mutex::new(file), counts: Default::default() })
-        })
-        .as_ref()
+#[derive(Debug, Default)]
+struct State {
+    /// Batches read and in flight, checkpoints and releases under way.
+    under_way: [i64; 4],
+    events: i64,
 }
+
+static PROBE: LazyLock<Option<Probe>> = LazyLock::new(|| {
+    let path = std::env::var_os("OUTFLOW_CRASH_PHASES")?;
+    let file = File::options().create(true).truncate(false).write(true).open(path).ok()?;
+    let hold = std::env::var("OUTFLOW_CRASH_HOLD").ok().and_then(|text| {
+        let (word, ms) = text.split_once(' ')?;
+        let phase = WORDS.iter().position(|w| *w == word)?;
+        Some((phase, Duration::from_millis(ms.parse().ok()?)))
+    });
+    Some(Probe { file, hold, state: Mutex::default() })
+});
 
 impl Probe {
-    fn add(&self, index: usize, change: i64) {
-        let file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        self.counts[index].fetch_add(change, Relaxed);
-        let [read, in_flight, checkpoint, release] = &self.counts;
-        let line = format!(
-            "read={:06} in_flight={:06} checkpoint={:06} release={:06}\n",
-            read.load(Relaxed),
-            in_flight.load(Relaxed),
-            checkpoint.load(Relaxed),
-            release.load(Relaxed)
-        );
+    /// Applies a change and writes the record; the hold of the phase that is entered by it.
+    fn change(&self, change: impl FnOnce(&mut State)) -> Option<Duration> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut state);
+        let phase = state.under_way.iter().rposition(|n| *n > 0);
+        let word = phase.map_or("idle", |p| WORDS[p]);
+        let record = format!("{:<63}\n", format!("{word} {}", state.events.max(0)));
         // A probe that cannot write must not disturb what it watches.
-        let _ = file.write_all_at(line.as_bytes(), 0);
+        let _ = self.file.write_all_at(record.as_bytes(), 0);
+        let (held, how_long) = self.hold?;
+        (state.events > 0 && phase == Some(held)).then_some(how_long)
     }
+}
+
+async fn change(change: impl FnOnce(&mut State)) {
+    if let Some(hold) = PROBE.as_ref().and_then(|probe| probe.change(change)) {
+        tokio::time::sleep(hold).await;
+    }
+}
+
+fn change_now(change: impl FnOnce(&mut State)) {
+    if let Some(probe) = PROBE.as_ref() {
+        probe.change(change);
+    }
+}
+
+/// A batch is about to be passed on.
+pub(crate) fn emitted(events: usize) {
+    change_now(|state| {
+        state.under_way[Phase::Read as usize] += 1;
+        state.events += events as i64;
+    });
+}
+
+/// A batch was taken from the queue. Holds the phase `read`.
+pub(crate) async fn taken() {
+    change(|_| {}).await;
+}
+
+/// A batch is offered to the sink, or needs no sink.
+pub(crate) async fn offered() {
+    change(|state| {
+        state.under_way[Phase::Read as usize] -= 1;
+        state.under_way[Phase::InFlight as usize] += 1;
+    })
+    .await;
+}
+
+/// The source was told of batches with so many events.
+pub(crate) fn released(batches: usize, events: usize) {
+    change_now(|state| {
+        state.under_way[Phase::InFlight as usize] -= batches as i64;
+        state.events -= events as i64;
+    });
+}
+
+/// The attempt is over, and what it had under way with it.
+pub(crate) fn reset() {
+    change_now(|state| *state = State::default());
 }
 
 /// Ends its phase when dropped.
 #[derive(Debug)]
-pub(crate) struct Entered(Option<usize>);
+pub(crate) struct Entered(Phase);
 
-/// Enters a phase. Costs one load when the probe is off.
-pub(crate) fn enter(phase: Phase) -> Entered {
-    let Some(probe) = probe() else { return Entered(None) };
-    let index = match phase {
-        Phase::Read => 0,
-        Phase::Checkpoint => 2,
-        Phase::Release => 3,
-    };
-    probe.add(index, 1);
-    Entered(Some(index))
-}
-
-/// The number of batches that no sink has confirmed has changed.
-pub(crate) fn in_flight(change: i64) {
-    if let Some(probe) = probe() {
-        probe.add(1, change);
-    }
+/// Enters a phase that has an end. Costs one load when the probe is off.
+pub(crate) async fn enter(phase: Phase) -> Entered {
+    let entered = Entered(phase);
+    change(|state| state.under_way[phase as usize] += 1).await;
+    entered
 }
 
 impl Drop for Entered {
     fn drop(&mut self) {
-        if let (Some(index), Some(probe)) = (self.0, probe()) {
-            probe.add(index, -1);
-        }
+        change_now(|state| state.under_way[self.0 as usize] -= 1);
     }
 }

@@ -118,7 +118,7 @@ impl Emitter {
 
     /// A permit, if a batch would be taken now.
     pub fn try_ready(&mut self) -> Option<Permit<'_>> {
-        self.port.try_ready().then(|| Permit { port: &mut *self.port })
+        if self.port.try_ready() { Some(Permit { port: &mut *self.port }) } else { None }
     }
 }
 

@@ -48,11 +48,8 @@ async fn a_restart_goes_on_in_the_middle_of_a_transaction() {
     first.options.max_replay = outflow_sdk::ByteSize(1);
     let pipeline = Pipeline::start(first).await.unwrap();
     within("a checkpoint inside the transaction", async {
-        while !store.checkpoint().position(&"main".into()).is_some_and(|p| p.as_str() == "0+4") {
+        while store.commits().is_empty() {
             tokio::task::yield_now().await;
-            if store.commits().len() > 1 {
-                break;
-            }
         }
     })
     .await;

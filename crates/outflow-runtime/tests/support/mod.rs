@@ -1,5 +1,5 @@
 //! What the tests of the pipeline share.
-#![allow(dead_code, reason = "not every test file uses all of it")]
+#![allow(dead_code, clippy::panic, reason = "not every test file uses all of it; a test fails by panicking")]
 
 use std::sync::Arc;
 use std::time::Duration;

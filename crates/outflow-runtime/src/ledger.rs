@@ -214,6 +214,17 @@ impl Ledger {
         self.room.notify_waiters();
     }
 
+    /// So many bytes of the batch are left after the transforms: only these can come again.
+    pub(crate) fn shrink(&self, seq: Seq, bytes: usize) {
+        let mut inner = self.lock();
+        let Inner { lanes, in_flight, unstored, .. } = &mut *inner;
+        let lane = in_flight.get(&seq.0).and_then(|batch| lanes.get_mut(&batch.partition));
+        if let Some(entry) = lane.and_then(|lane| lane.entry(seq.0)) {
+            let before = std::mem::replace(&mut entry.bytes, bytes);
+            *unstored = (*unstored + bytes).saturating_sub(before);
+        }
+    }
+
     /// The batch is about to be offered: the token of this offer.
     pub(crate) fn offer(&self, seq: Seq, payload: &Payload, events: usize) -> AckToken {
         let mut inner = self.lock();
@@ -356,6 +367,12 @@ impl AckPort for Ledger {
 }
 
 impl Lane {
+    /// The entry of a batch that is not resolved.
+    fn entry(&mut self, seq: u64) -> Option<&mut Entry> {
+        let index = self.entries.partition_point(|e| e.last < seq);
+        self.entries.get_mut(index).filter(|e| e.first == seq && !e.resolved)
+    }
+
     /// Marks a batch as done; true when the prefix has grown.
     fn resolve(&mut self, seq: u64) -> bool {
         let index = self.entries.partition_point(|e| e.last < seq);

@@ -210,9 +210,13 @@ impl Path {
             let mut edit = BatchEdit::new(&mut batch);
             transform.apply(&mut edit, &mut self.cx)?;
         }
-        // Invariant 7: one event that stays must not pin a whole arena.
-        if batch.len() < batch.built_len() && batch.referenced() * 4 < batch.charge() {
-            batch.compact();
+        if batch.len() < batch.built_len() {
+            let referenced = batch.referenced();
+            self.ledger.shrink(seq, if batch.is_empty() { 0 } else { referenced });
+            // Invariant 7: one event that stays must not pin a whole arena.
+            if referenced * 4 < batch.charge() {
+                batch.compact();
+            }
         }
         if batch.rejected().len() > 0 {
             // What the source could not decode was refused by the runtime itself.

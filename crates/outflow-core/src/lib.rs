@@ -11,11 +11,14 @@ mod builder;
 mod cell;
 mod checkpoint;
 mod compact;
+mod de;
 mod edit;
 mod error;
 mod event;
 mod event_id;
 pub mod json;
+#[cfg(test)]
+mod limit_tests;
 mod logical;
 mod pool;
 mod position;

@@ -480,6 +480,20 @@ mod tests {
         both_ways(DateTime::new(0, 1), "1970-01-01T00:00:00.000000001");
         both_ways(Interval { months: -14, days: 3, nanos: -1_500_000_000 }, "P-14M3DT-1.500S");
         both_ways(Interval { months: 0, days: 0, nanos: i64::MIN }, "P0M0DT-9223372036.854775808S");
+        both_ways(Time::from_nanos(i64::MIN), "-2562047:47:16.854775808");
+        both_ways(
+            TimeTz { time: Time::from_nanos(-1), offset: i32::MIN },
+            "-00:00:00.000000001-596523:14:08",
+        );
+        both_ways(Timestamp::new(i64::MIN + 1, 0), "-292277022657-01-27T08:29:53Z");
+        both_ways(Timestamp::new(i64::MAX - 1, 999_999_999), "+292277026596-12-04T15:30:06.999999999Z");
+    }
+
+    #[test]
+    fn the_end_of_a_day_is_the_start_of_the_next() {
+        let next = Timestamp::new(86_400, 0);
+        assert_eq!("1970-01-01T24:00:00Z".parse::<Timestamp>().unwrap(), next);
+        assert_eq!("1970-01-01T23:59:60Z".parse::<Timestamp>().unwrap(), next);
     }
 
     #[test]
@@ -493,14 +507,23 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused() {
-        for text in ["", "2023-02-29", "2023-13-01", "2023-1-1", "20230101", "99999999999999-01-01"] {
+        for text in
+            ["", "2023-02-29", "2023-13-01", "2023-1-1", "2023-+1-01", "20230101", "99999999999999-01-01"]
+        {
             assert!(text.parse::<Date>().is_err(), "{text}");
         }
         for text in ["", "1:2:3", "00:60:00", "00:00:00.1234567890", "00:00:00.x"] {
             assert!(text.parse::<Time>().is_err(), "{text}");
         }
         assert!("1970-01-01T00:00:00".parse::<Timestamp>().is_err());
-        assert!("+01:00".parse::<TimeTz>().is_err());
-        assert!("P1M".parse::<Interval>().is_err());
+        assert!("1970-01-01T24:00:01Z".parse::<Timestamp>().is_err());
+        assert!("+292277026596-12-04T15:30:07Z".parse::<Timestamp>().is_err(), "that second means infinity");
+        assert!("2562047:47:16.854775808".parse::<Time>().is_err());
+        for text in ["+01:00", "00:00:00", "00:00:00+1:00", "00:00:00+01:60", "00:00:00+01:+5", "é+01:00"] {
+            assert!(text.parse::<TimeTz>().is_err(), "{text}");
+        }
+        for text in ["P1M", "P1M1DT+1S", "P1M1DT1.S0", "P1M1DT9223372037S"] {
+            assert!(text.parse::<Interval>().is_err(), "{text}");
+        }
     }
 }

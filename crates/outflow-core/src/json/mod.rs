@@ -31,7 +31,6 @@ pub use schema::{read_schema, write_schema};
 pub use text::write_str;
 pub use write::EventWriter;
 
-#[expect(unused_imports)]
 pub(crate) use text::UuidText;
 
 use crate::builder::BatchBuilder;

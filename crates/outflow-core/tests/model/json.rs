@@ -130,6 +130,21 @@ fn a_line_is_for_people_too() {
 }
 
 #[test]
+fn the_examples_of_the_reference_read_and_write() {
+    let reference = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reference/outflow-json.md");
+    let reference = std::fs::read_to_string(reference).unwrap();
+    let examples: Vec<_> =
+        reference.split("```json\n").skip(1).filter_map(|block| block.split("```").next()).collect();
+    assert!(examples.len() >= 3);
+    for example in examples {
+        let mut builder = BatchBuilder::new();
+        assert_eq!(json::read_event(example.as_bytes(), &mut builder).unwrap(), Outcome::Read, "{example}");
+        let batch = builder.finish("p".into(), None);
+        assert_eq!(read_all(&unread(&lines(&batch))), read_all(&batch), "{example}");
+    }
+}
+
+#[test]
 fn a_dead_letter_says_why_and_reads_back_as_the_event() {
     let line = br#"{"op":"message","message":{"destination":"orders","body":{"total":"42.10"},"headers":[["n",1]]}}"#;
     let mut builder = BatchBuilder::new();

@@ -216,3 +216,161 @@ fn again(error: &Error) -> Error {
         None => copy,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Mutex, mpsc as std_mpsc};
+
+    use outflow_sdk::{AckPort, AckToken, Outcome, RecordWriter};
+
+    use super::*;
+
+    /// A destination whose syncs wait to be let through, and that notes what it was asked.
+    struct Gated {
+        calls: Arc<Mutex<Vec<String>>>,
+        at_sync: std_mpsc::Sender<()>,
+        pass: std_mpsc::Receiver<()>,
+    }
+
+    impl Destination for Gated {
+        fn write(&mut self, bytes: &[u8]) -> Result<()> {
+            let text = String::from_utf8(bytes.to_vec()).unwrap();
+            self.calls.lock().unwrap().push(text.clone());
+            if text.contains("bad") { Err(Error::transient("test.bad")) } else { Ok(()) }
+        }
+
+        fn sync(&mut self) -> Result<()> {
+            self.at_sync.send(()).unwrap();
+            self.pass.recv().unwrap();
+            self.calls.lock().unwrap().push("sync".to_owned());
+            Ok(())
+        }
+
+        fn undo(&mut self) {
+            self.calls.lock().unwrap().push("undo".to_owned());
+        }
+    }
+
+    #[derive(Default)]
+    struct Outcomes(Mutex<Vec<(u64, Option<String>)>>);
+
+    impl AckPort for Outcomes {
+        fn resolve(&self, token: AckToken, outcome: Outcome) {
+            let code = match outcome {
+                Outcome::Durable => None,
+                Outcome::Failed(error) => Some(error.code().to_owned()),
+                other => panic!("{other:?}"),
+            };
+            self.0.lock().unwrap().push((token.seq, code));
+        }
+    }
+
+    struct Bench {
+        writer: LineWriter,
+        calls: Arc<Mutex<Vec<String>>>,
+        at_sync: std_mpsc::Receiver<()>,
+        pass: std_mpsc::Sender<()>,
+        outcomes: Arc<Outcomes>,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            let (reached, at_sync) = std_mpsc::channel();
+            let (pass, gate) = std_mpsc::channel();
+            let calls = Arc::default();
+            let gated = Gated { calls: Arc::clone(&calls), at_sync: reached, pass: gate };
+            let writer = LineWriter::start("test", gated).unwrap();
+            Self { writer, calls, at_sync, pass, outcomes: Arc::default() }
+        }
+
+        async fn write(&self, seq: u64, value: &str) {
+            let mut out = RecordWriter::new();
+            let mut record = out.begin(0);
+            record
+                .value(|out| {
+                    out.extend_from_slice(value.as_bytes());
+                    Ok(())
+                })
+                .unwrap();
+            record.end();
+            let ack = Ack::new(Arc::clone(&self.outcomes) as _, AckToken { generation: 0, seq, attempt: 0 });
+            self.writer.write(&Arc::new(out.finish_detached()), ack).await.unwrap();
+        }
+
+        fn outcomes(&self) -> Vec<(u64, Option<String>)> {
+            self.outcomes.0.lock().unwrap().clone()
+        }
+
+        fn calls(&self) -> Vec<String> {
+            self.calls.lock().unwrap().clone()
+        }
+    }
+
+    #[tokio::test]
+    async fn acks_come_after_the_sync_and_what_waits_is_synced_together() {
+        let bench = Bench::new();
+        bench.write(1, "a").await;
+        bench.at_sync.recv().unwrap();
+        assert_eq!(bench.outcomes(), [], "written, and not durable");
+        for (seq, value) in [(2, "b"), (3, "c"), (4, "d")] {
+            bench.write(seq, value).await;
+        }
+        bench.pass.send(()).unwrap();
+        bench.pass.send(()).unwrap();
+        bench.writer.flush().await.unwrap();
+        assert_eq!(bench.calls(), ["a\n", "sync", "b\nc\nd\n", "sync"]);
+        assert_eq!(bench.outcomes(), [(1, None), (2, None), (3, None), (4, None)]);
+    }
+
+    #[tokio::test]
+    async fn after_a_failure_nothing_later_is_written() {
+        let bench = Bench::new();
+        bench.write(1, "bad").await;
+        bench.writer.flush().await.unwrap();
+        bench.write(2, "good").await;
+        bench.writer.flush().await.unwrap();
+        let failed = || Some("test.bad".to_owned());
+        assert_eq!(bench.outcomes(), [(1, failed()), (2, failed())]);
+        assert!(!bench.calls().iter().any(|call| call.contains("good")));
+        assert_eq!(bench.calls()[1], "undo");
+    }
+
+    #[tokio::test]
+    async fn a_sink_that_is_dropped_writes_nothing_more() {
+        let bench = Bench::new();
+        bench.write(1, "a").await;
+        bench.at_sync.recv().unwrap();
+        bench.write(2, "b").await;
+        let Bench { mut writer, calls, pass, outcomes, .. } = bench;
+        let ended = writer.ended.take().unwrap();
+        drop(writer);
+        pass.send(()).unwrap();
+        ended.await.unwrap();
+        assert_eq!(*calls.lock().unwrap(), ["a\n", "sync"]);
+        let dropped = Some("sink.ack_dropped".to_owned());
+        let mut seen = outcomes.0.lock().unwrap().clone();
+        seen.sort();
+        assert_eq!(seen, [(1, None), (2, dropped)]);
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_is_back_pressure() {
+        let bench = Bench::new();
+        bench.write(0, "a").await;
+        bench.at_sync.recv().unwrap();
+        for seq in 1..=LineWriter::QUEUE as u64 {
+            bench.write(seq, "b").await;
+        }
+        let one_more = bench.write(99, "c");
+        tokio::pin!(one_more);
+        let pending =
+            std::future::poll_fn(|cx| std::task::Poll::Ready(one_more.as_mut().poll(cx).is_pending()));
+        assert!(pending.await);
+        for _ in 0..3 {
+            bench.pass.send(()).unwrap();
+        }
+        one_more.await;
+        bench.writer.flush().await.unwrap();
+        assert_eq!(bench.outcomes().len(), LineWriter::QUEUE + 2);
+    }
+}

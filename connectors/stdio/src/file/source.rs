@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use outflow_sdk::json::{EventReader, Outcome};
+use outflow_sdk::serde_json::value::RawValue;
 use outflow_sdk::{
     BatchBuilder, BuildContext, Description, Emitter, Error, ErrorKind, Findings, JsonSchema, MessageParts,
     Op, PartitionId, PositionCodec, Result, Retry, Source, SourceCapabilities, SourceContext, SourceFactory,
@@ -18,8 +19,8 @@ use super::position::{Codec, Place};
 use super::{open_failed, resolve};
 use crate::configured::configured_source;
 
-/// Replays events from a file of outflow-json, one a line: what dead letters and `tap` write. The events keep
-/// the ids that they had. Ends at the end of the file, unless it is told to `follow` it.
+/// Replays events from a file of outflow-json, one a line, or of dead letters. The events keep the ids that they
+/// had. Ends at the end of the file, unless it is told to `follow` it.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FileSource {
@@ -169,7 +170,7 @@ impl Batch {
     async fn add(&mut self, line: &[u8], next: Place) -> Result<()> {
         if !line.iter().all(u8::is_ascii_whitespace) {
             loop {
-                match self.reader.read(line, &mut self.builder) {
+                match self.read(line) {
                     Ok(Outcome::Read) => break,
                     // A batch has one origin.
                     Ok(Outcome::OriginChanged) => self.emit().await?,
@@ -182,6 +183,21 @@ impl Batch {
         }
         self.done = next;
         Ok(())
+    }
+
+    /// Reads an event, or the event of a dead letter.
+    fn read(&mut self, line: &[u8]) -> Result<Outcome> {
+        #[derive(Deserialize)]
+        struct Letter<'a> {
+            #[serde(borrow)]
+            event: &'a RawValue,
+        }
+        self.reader.read(line, &mut self.builder).or_else(|error| {
+            match outflow_sdk::serde_json::from_slice::<Letter<'_>>(line) {
+                Ok(letter) => self.reader.read(letter.event.get().as_bytes(), &mut self.builder),
+                Err(_) => Err(error),
+            }
+        })
     }
 
     /// A line that cannot be read is an event that cannot be decoded: the pipeline's policy decides (invariant 4).

@@ -53,6 +53,19 @@ async fn blank_lines_and_a_missing_last_line_break_do_no_harm() {
 }
 
 #[tokio::test]
+async fn dead_letters_give_back_their_events() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("dead.jsonl");
+    let all = lines(3, 1).await;
+    let letter =
+        |event: &String| format!("{{\"v\":1,\"stage\":\"sink\",\"code\":\"x.y\",\"event\":{event}}}");
+    write(&path, &[letter(&all[0]), all[1].clone(), letter(&all[2])]);
+    assert_eq!(texts(&replay(&path, Checkpoint::new()).await), all);
+    write(&path, &[letter(&"{\"op\":\"nope\"}".to_owned())]);
+    assert_eq!(replay(&path, Checkpoint::new()).await[0].get(0).unwrap().op(), Op::Undecodable);
+}
+
+#[tokio::test]
 async fn a_line_that_cannot_be_read_is_an_undecodable_event_with_its_bytes() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("in.jsonl");

@@ -76,6 +76,158 @@ proptest! {
     }
 }
 
+/// An insert of one value into a column of this type.
+fn insert(logical: LogicalType, value: Value) -> Spec {
+    Spec {
+        op: Op::Insert,
+        commit: String::new(),
+        time: None,
+        ordinal: 0,
+        sub: 0,
+        route: None,
+        schema: Some(TableSchema::builder("t").column(Column::new("c", logical)).build()),
+        before: None,
+        after: Some(vec![value]),
+        message: None,
+    }
+}
+
+/// The value as it stands in the line.
+fn written(logical: LogicalType, value: Value) -> String {
+    let line = lines(&batch("", &[insert(logical, value)])).remove(0);
+    let line = String::from_utf8(line).unwrap();
+    let (_, row) = line.split_once(r#""after":{"c":"#).unwrap();
+    row.split_once(r#"},"columns""#).unwrap().0.to_owned()
+}
+
+fn one_of_each_kind() -> Vec<Value> {
+    let mut values = vec![
+        Value::Null,
+        Value::Unavailable,
+        true.into(),
+        Value::I64(-1),
+        Value::I64(1),
+        Value::I64(i64::MIN),
+        Value::U64(1),
+        Value::U64(u64::MAX),
+        Value::F32(0.1),
+        Value::F32(f32::NAN),
+        Value::F32(f32::from_bits(0x7fc0_0001)),
+        Value::F32(f32::INFINITY),
+        Value::F64(1.0),
+        Value::F64(-0.0),
+        Value::F64(f64::NAN),
+        Value::F64(f64::from_bits(0xfff8_0000_0000_0001)),
+        Value::F64(f64::NEG_INFINITY),
+        Value::Decimal("NaN".into()),
+        "NaN".into(),
+        "2026-01-02".into(),
+        Value::Bytes(vec![]),
+        Value::Bits(vec![0b1010_0000], 3),
+        Value::Uuid([7; 16]),
+        Value::Date(Date::from_days(0)),
+        Value::Time(Time::from_nanos(-1)),
+        Value::TimeTz(TimeTz { time: Time::from_nanos(0), offset: 3600 }),
+        Value::DateTime(DateTime::new(0, 1)),
+        Value::Timestamp(Timestamp::INFINITY),
+        Value::Interval(Interval { months: 1, days: -2, nanos: 3 }),
+        Value::Enum("a".into()),
+        Value::Set("a,b".into()),
+        Value::Other("(1,2)".into()),
+    ];
+    values.extend(support::json_texts().into_iter().map(Value::json));
+    let nested: Vec<_> = values.clone();
+    values.push(Value::List(nested.clone()));
+    values.push(Value::Map(nested.into_iter().map(|v| (v.clone(), v)).collect()));
+    values
+}
+
+#[test]
+fn every_kind_of_value_reads_back_from_a_column_of_every_type() {
+    for simple in support::simple_types() {
+        for logical in [simple.clone(), LogicalType::List(Box::new(simple))] {
+            let specs: Vec<_> =
+                one_of_each_kind().into_iter().map(|value| insert(logical.clone(), value)).collect();
+            let batch = batch("", &specs);
+            for (before, after) in batch.iter().zip(unread(&lines(&batch)).iter()) {
+                assert_eq!(read(after), read(before), "{logical}");
+            }
+        }
+    }
+}
+
+#[test]
+fn values_stand_plain_where_their_column_says_what_they_are() {
+    use LogicalType as L;
+    let text = |s: &str| format!("{s:?}");
+    let plain = [
+        (L::Bool, true.into(), "true".to_owned()),
+        (L::Int(64), Value::I64(i64::MIN), "-9223372036854775808".to_owned()),
+        (L::UInt(64), Value::U64(u64::MAX), "18446744073709551615".to_owned()),
+        (L::UInt(8), Value::I64(-1), "-1".to_owned()),
+        (L::Int(64), Value::U64(u64::MAX), "18446744073709551615".to_owned()),
+        (L::Float(64), Value::F64(1.0), "1.0".to_owned()),
+        (L::Float(64), Value::F64(f64::NAN), text("NaN")),
+        (L::Float(32), Value::F32(0.1), "0.1".to_owned()),
+        (L::Float(32), Value::F32(f32::from_bits(0x7fc0_0001)), text("0x7fc00001")),
+        (L::Decimal(None), Value::Decimal("42.10".into()), text("42.10")),
+        (L::Text, "x".into(), text("x")),
+        (L::Any, "x".into(), text("x")),
+        (L::Bytes, Value::Bytes(vec![0, 255]), text("AP8=")),
+        (L::Bits, Value::Bits(vec![0b1010_0000], 3), text("101")),
+        (L::Json, Value::json(r#"{"a": 1}"#), r#"{"a": 1}"#.to_owned()),
+        (L::Json, Value::json("1"), "1".to_owned()),
+        (L::Uuid, Value::Uuid([0x11; 16]), text("11111111-1111-1111-1111-111111111111")),
+        (L::Date, Value::Date(Date::from_days(0)), text("1970-01-01")),
+        (L::Time, Value::Time(Time::from_nanos(0)), text("00:00:00")),
+        (L::TimeTz, Value::TimeTz(TimeTz { time: Time::from_nanos(0), offset: 0 }), text("00:00:00+00:00")),
+        (L::DateTime, Value::DateTime(DateTime::new(0, 0)), text("1970-01-01T00:00:00")),
+        (L::Timestamp, Value::Timestamp(Timestamp::new(0, 0)), text("1970-01-01T00:00:00Z")),
+        (L::Interval, Value::Interval(Interval { months: 14, days: 3, nanos: 0 }), text("P14M3DT0S")),
+        (L::Enum(vec![]), Value::Enum("a".into()), text("a")),
+        (L::Set(vec![]), Value::Set("a,b".into()), text("a,b")),
+        (L::Other, Value::Other("(1,2)".into()), text("(1,2)")),
+        (L::Map, Value::Map(vec![("a".into(), Value::I64(1))]), r#"[["a",1]]"#.to_owned()),
+        (
+            L::List(Box::new(L::Decimal(None))),
+            Value::List(vec![Value::Decimal("1".into())]),
+            r#"["1"]"#.to_owned(),
+        ),
+    ];
+    for (logical, value, json) in plain {
+        assert_eq!(written(logical.clone(), value), json, "{logical}");
+    }
+    let tagged = [
+        (L::Int(64), Value::U64(1), r#"{"u64":1}"#),
+        (L::UInt(64), Value::I64(1), r#"{"i64":1}"#),
+        (L::Float(64), Value::I64(1), r#"{"i64":1}"#),
+        (L::Float(64), Value::F32(0.1), r#"{"f32":0.1}"#),
+        (L::Any, Value::F64(f64::INFINITY), r#"{"f64":"Infinity"}"#),
+        (L::Text, Value::Decimal("1".into()), r#"{"decimal":"1"}"#),
+        (L::Decimal(None), "1".into(), r#"{"text":"1"}"#),
+        (L::Text, Value::json("{}"), r#"{"json":"{}"}"#),
+        (L::Json, Value::json("null"), r#"{"json":"null"}"#),
+        (L::Json, Value::json(r#"{"i64":1}"#), r#"{"json":"{\"i64\":1}"}"#),
+        (L::Json, true.into(), r#"{"bool":true}"#),
+        (L::Json, Value::List(vec![]), r#"{"list":[]}"#),
+        (L::Any, Value::Map(vec![]), r#"{"map":[]}"#),
+        (L::Map, Value::List(vec![Value::Unavailable]), r#"{"list":[{"unavailable":true}]}"#),
+    ];
+    for (logical, value, json) in tagged {
+        assert_eq!(written(logical.clone(), value), json, "{logical}");
+    }
+}
+
+#[test]
+fn a_line_that_fails_leaves_no_schema_behind() {
+    let line =
+        r#"{"op":"insert","table":"t","columns":[["a","date"]],"after":{"a":"x"},"id":{"origin":"o"}}"#;
+    let mut builder = BatchBuilder::new();
+    assert!(json::read_event(line.as_bytes(), &mut builder).is_err());
+    assert_eq!(builder.origin_name(), "");
+    assert_eq!(builder.finish("p".into(), None).schemas().count(), 0);
+}
+
 /// The form, as the reference shows it.
 #[test]
 fn a_line_is_for_people_too() {

@@ -151,8 +151,9 @@ pub(crate) fn text() -> impl Strategy<Value = String> {
     ]
 }
 
-fn json_text() -> impl Strategy<Value = String> {
-    let valid = select(vec![
+/// JSON that is valid, plain, tricky or none.
+pub(crate) fn json_texts() -> Vec<&'static str> {
+    vec![
         "null",
         "true",
         "12345678901234567890.5e-7",
@@ -170,8 +171,11 @@ fn json_text() -> impl Strategy<Value = String> {
         "",
         "{",
         "{\"i64\"}",
-    ]);
-    prop_oneof![3 => valid.prop_map(str::to_owned), 1 => text()]
+    ]
+}
+
+fn json_text() -> impl Strategy<Value = String> {
+    prop_oneof![3 => select(json_texts()).prop_map(str::to_owned), 1 => text()]
 }
 
 fn date() -> impl Strategy<Value = Date> {
@@ -258,9 +262,9 @@ pub(crate) fn value() -> impl Strategy<Value = Value> {
     })
 }
 
-fn logical() -> impl Strategy<Value = LogicalType> {
+pub(crate) fn simple_types() -> Vec<LogicalType> {
     use LogicalType as L;
-    let simple = select(vec![
+    vec![
         L::Any,
         L::Bool,
         L::Int(16),
@@ -285,8 +289,11 @@ fn logical() -> impl Strategy<Value = LogicalType> {
         L::Set(vec![]),
         L::Map,
         L::Other,
-    ]);
-    simple.prop_recursive(2, 3, 1, |inner| inner.prop_map(|e| LogicalType::List(Box::new(e))))
+    ]
+}
+
+fn logical() -> impl Strategy<Value = LogicalType> {
+    select(simple_types()).prop_recursive(2, 3, 1, |inner| inner.prop_map(|e| LogicalType::List(Box::new(e))))
 }
 
 pub(crate) fn schema() -> impl Strategy<Value = Arc<TableSchema>> {

@@ -98,9 +98,14 @@ impl Encoder {
         let mut out = self.pool.writer();
         let mut refused = Vec::new();
         for (index, event) in batch.iter().enumerate() {
+            let before = out.len();
             match self.format.encode(event, &mut out) {
                 Ok(()) => {}
-                Err(error) if error.scope_of() == Scope::Events => refused.push((index as u32, error)),
+                Err(error) if error.scope_of() == Scope::Events => {
+                    // An event goes whole or not at all.
+                    out.truncate(before);
+                    refused.push((index as u32, error));
+                }
                 Err(error) => return Err(error),
             }
         }

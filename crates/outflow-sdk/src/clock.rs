@@ -24,6 +24,11 @@ impl Uptime {
         Self(self.0.saturating_add(duration))
     }
 
+    /// The time since the machine started.
+    pub fn since_boot(self) -> Duration {
+        self.0
+    }
+
     /// The time from `earlier` to this moment; zero when it is later.
     pub fn since(self, earlier: Self) -> Duration {
         self.0.saturating_sub(earlier.0)

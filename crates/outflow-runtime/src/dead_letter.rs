@@ -8,8 +8,6 @@ use outflow_sdk::{
     Ack, AckPort, AckToken, BuildContext, ChangeBatch, Checkpoint, ConfiguredSink, Error, EventRef, Outcome,
     RecordBatch, RecordWriter, Result, Scope, Sink, SinkContext, SinkKind, Timestamp, json,
 };
-use serde::Serialize;
-use serde_json::value::RawValue;
 use tokio::sync::{Mutex as AsyncMutex, oneshot};
 
 use crate::backoff::Backoff;
@@ -28,8 +26,7 @@ pub(crate) struct Policy {
 }
 
 /// Where in the pipeline an event was refused.
-#[derive(Clone, Copy, Debug, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum Stage {
     Source,
     Transform,
@@ -46,20 +43,6 @@ impl Stage {
             Self::Sink => "sink",
         }
     }
-}
-
-/// One line of a dead-letter file: why, and the event without loss.
-#[derive(Serialize)]
-struct Letter<'a> {
-    v: u32,
-    pipeline: &'a str,
-    stage: Stage,
-    code: &'a str,
-    message: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    hint: Option<&'a str>,
-    at: String,
-    event: &'a RawValue,
 }
 
 impl Policy {
@@ -134,27 +117,16 @@ impl Policy {
     }
 
     fn write(&self, stage: Stage, event: EventRef<'_>, error: &Error, out: &mut RecordWriter) -> Result<()> {
-        let mut text = Vec::new();
-        json::write_event(event, &mut text);
-        let defect = |e: &dyn std::fmt::Display| Error::internal("dead_letter.encode").message(e.to_string());
-        let text = String::from_utf8(text).map_err(|e| defect(&e))?;
-        let raw = RawValue::from_string(text).map_err(|e| defect(&e))?;
-        let letter = Letter {
-            v: 1,
-            pipeline: &self.pipeline,
-            stage,
-            code: error.code(),
-            message: error.to_string(),
-            hint: error.hint_text(),
-            at: Timestamp::now().to_string(),
-            event: &raw,
-        };
+        let reason = restated(stage, error).with("pipeline", &self.pipeline).with("at", Timestamp::now());
         let mut record = out.begin(event.index());
         record.id(event.id());
         record.destination(event.route().unwrap_or_default());
         record.header("outflow-error-code", Some(error.code().as_bytes()));
         record.header("outflow-error-stage", Some(stage.as_str().as_bytes()));
-        record.value(|to| serde_json::to_writer(to, &letter).map_err(|e| defect(&e)))?;
+        record.value(|to| {
+            json::EventWriter::new().write_rejected(event, &reason, to);
+            Ok(())
+        })?;
         record.end();
         Ok(())
     }
@@ -168,18 +140,24 @@ impl Policy {
     }
 }
 
+/// The same error once more, with the stage at which it happened.
+fn restated(stage: Stage, error: &Error) -> Error {
+    let again = Error::data(error.code().to_owned()).message(error.text()).with("stage", stage.as_str());
+    let again = error.context().fold(again, |e, (k, v)| e.with(k.to_owned(), v));
+    match error.hint_text() {
+        Some(hint) => again.hint(hint),
+        None => again,
+    }
+}
+
 fn stop(stage: Stage, event: &EventRef<'_>, error: &Error) -> Error {
-    let stopped = Error::data(error.code().to_owned())
-        .message(error.text())
-        .scope(Scope::Connector)
-        .with("event", event.id())
-        .with("stage", stage.as_str());
-    error.context().fold(stopped, |e, (k, v)| e.with(k.to_owned(), v)).hint(match error.hint_text() {
-        Some(hint) => hint.to_owned(),
-        None => "correct the cause, or let such events go to a dead-letter destination with \
-                 on_error: dead-letter"
-            .to_owned(),
-    })
+    let stopped = restated(stage, error).scope(Scope::Connector).with("event", event.id());
+    if stopped.hint_text().is_some() {
+        return stopped;
+    }
+    stopped.hint(
+        "correct the cause, or let such events go to a dead-letter destination with   on_error: dead-letter",
+    )
 }
 
 struct Letters {

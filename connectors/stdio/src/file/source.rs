@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use outflow_sdk::json::{EventReader, Outcome};
-use outflow_sdk::serde_json::value::RawValue;
 use outflow_sdk::{
     BatchBuilder, BuildContext, Description, Emitter, Error, ErrorKind, Findings, JsonSchema, MessageParts,
     Op, PartitionId, PositionCodec, Result, Retry, Source, SourceCapabilities, SourceContext, SourceFactory,
@@ -19,7 +18,7 @@ use super::position::{Codec, Place};
 use super::{open_failed, resolve};
 use crate::configured::configured_source;
 
-/// Replays events from a file of outflow-json, one a line, or of dead letters. The events keep the ids that they
+/// Replays events from a file of outflow-json, one a line; dead letters are such lines. The events keep the ids that they
 /// had. Ends at the end of the file, unless it is told to `follow` it.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -170,7 +169,7 @@ impl Batch {
     async fn add(&mut self, line: &[u8], next: Place) -> Result<()> {
         if !line.iter().all(u8::is_ascii_whitespace) {
             loop {
-                match self.read(line) {
+                match self.reader.read(line, &mut self.builder) {
                     Ok(Outcome::Read) => break,
                     // A batch has one origin.
                     Ok(Outcome::OriginChanged) => self.emit().await?,
@@ -183,21 +182,6 @@ impl Batch {
         }
         self.done = next;
         Ok(())
-    }
-
-    /// Reads an event, or the event of a dead letter.
-    fn read(&mut self, line: &[u8]) -> Result<Outcome> {
-        #[derive(Deserialize)]
-        struct Letter<'a> {
-            #[serde(borrow)]
-            event: &'a RawValue,
-        }
-        self.reader.read(line, &mut self.builder).or_else(|error| {
-            match outflow_sdk::serde_json::from_slice::<Letter<'_>>(line) {
-                Ok(letter) => self.reader.read(letter.event.get().as_bytes(), &mut self.builder),
-                Err(_) => Err(error),
-            }
-        })
     }
 
     /// A line that cannot be read is an event that cannot be decoded: the pipeline's policy decides (invariant 4).

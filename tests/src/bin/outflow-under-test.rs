@@ -1,0 +1,7 @@
+//! The `outflow` binary as a custom build has it: what the tests of this package start, kill and restart.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    outflow_cli::main(|registry| outflow::register_all(registry))
+}

@@ -70,6 +70,7 @@ impl PipelineHandle {
             name: Arc::clone(&self.name),
             meter: Arc::clone(&self.meter),
             orders: Arc::clone(&self.orders),
+            started: self.started.clone(),
         }
     }
 
@@ -124,6 +125,7 @@ pub struct Observer {
     name: Arc<str>,
     meter: Arc<Meter>,
     orders: Arc<watch::Sender<Order>>,
+    started: watch::Receiver<bool>,
 }
 
 impl Observer {
@@ -135,6 +137,11 @@ impl Observer {
     /// How it stands.
     pub fn status(&self) -> Status {
         self.meter.status()
+    }
+
+    /// Whether it has ever connected, so that an error since then is no failure to start.
+    pub fn has_run(&self) -> bool {
+        *self.started.borrow()
     }
 
     /// Counters and gauges alone.

@@ -1,0 +1,12 @@
+//! The binary as people meet it: what it prints, where, and how it ends.
+
+mod support;
+
+mod bad_input;
+mod init;
+mod position;
+mod quickstart;
+mod run;
+mod secrets;
+mod signals;
+mod verbs;

@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 
 use outflow_sdk::StateScope;
 use outflow_state::FileStore;
-use outflow_testkit::verifier::crash::{CrashPlan, HOLD_VARIABLE, Kill, Kills, PHASES, PHASES_VARIABLE, Subject};
+use outflow_testkit::verifier::crash::{
+    CrashPlan, HOLD_VARIABLE, Kill, Kills, PHASES, PHASES_VARIABLE, Subject,
+};
 use outflow_testkit::verifier::{
     Delivery, Discipline, GeneratorProcess, Order, RepeatBound, Report, RowId, Shape, Table, whole_lines,
 };
@@ -148,9 +150,7 @@ impl<'t> Victim<'t> {
             seq.parse().is_ok_and(|seq| stored.as_ref().is_some_and(|stored| covers(stored, seq)))
         };
         let mut rows = self.shop.session().pairs(query)?;
-        rows.retain(|(id, seq)| {
-            id.parse().is_ok_and(|id| self.delivered.contains(&id)) && !covered(seq)
-        });
+        rows.retain(|(id, seq)| id.parse().is_ok_and(|id| self.delivered.contains(&id)) && !covered(seq));
         Ok(rows.len() as u64)
     }
 }

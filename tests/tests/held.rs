@@ -47,7 +47,8 @@ fn an_open_id_holds_up_nobody_else(delivered: &'static str) {
     let shop = Shop::postgres(&format!("held_{delivered}"));
     let (mut holder, mut writer) = (shop.session(), shop.session());
     writer.execute(TABLE).unwrap();
-    let file = PipelineFile::new("held", shop.url(), shop.folder()).delivered(delivered).transform("type: outbox");
+    let file =
+        PipelineFile::new("held", shop.url(), shop.folder()).delivered(delivered).transform("type: outbox");
     let output = file.path_of_output().to_owned();
     let _outflow = Outflow::start(&programs!(), &[file.write(shop.folder())], shop.folder());
 
@@ -83,7 +84,8 @@ fn an_open_transaction_holds_up_no_delivery(delivered: &'static str) {
     let shop = Shop::sqlite();
     let mut holder = shop.session();
     holder.execute(TABLE).unwrap();
-    let file = PipelineFile::new("held", shop.url(), shop.folder()).delivered(delivered).transform("type: outbox");
+    let file =
+        PipelineFile::new("held", shop.url(), shop.folder()).delivered(delivered).transform("type: outbox");
     let output = file.path_of_output().to_owned();
     (2..=50).for_each(|seq| holder.execute(&insert(seq, "other")).unwrap());
     holder.begin().unwrap();

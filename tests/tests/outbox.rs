@@ -100,7 +100,8 @@ fn delivered_rows_are_deleted(shop: &Shop) {
     assert_eq!(shop.session().pairs("SELECT CAST(seq AS text), '' FROM outbox").unwrap(), []);
 }
 
-const BAD: &str = "INSERT INTO message (id, destination, headers, payload) VALUES ('bad-1', 'generated', '{no', '{}')";
+const BAD: &str =
+    "INSERT INTO message (id, destination, headers, payload) VALUES ('bad-1', 'generated', '{no', '{}')";
 
 /// A row with malformed headers.
 fn write_bad(shop: &Shop) -> Workload {

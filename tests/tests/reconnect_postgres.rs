@@ -33,7 +33,8 @@ impl<'s> Stream<'s> {
     fn start(shop: &'s Shop, url: &str, delivered: &'static str) -> Self {
         let workload = shop.workload().rate(300.0).padding([(0, 8), (20_000, 1)]);
         workload.create_tables().unwrap();
-        let file = PipelineFile::new("stream", url, shop.folder()).delivered(delivered).transform("type: outbox");
+        let file =
+            PipelineFile::new("stream", url, shop.folder()).delivered(delivered).transform("type: outbox");
         let (output, files) = (file.path_of_output().to_owned(), vec![file.write(shop.folder())]);
         let programs = programs!();
         let generator = GeneratorProcess::spawn(&programs.generator, &workload).unwrap();

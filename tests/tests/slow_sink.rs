@@ -57,7 +57,10 @@ impl Writer {
         let n = self.next;
         self.next += 1;
         // Random, so that nothing on the way can make it small; its ends say whose it is.
-        let row = format!("INSERT INTO log VALUES ({n}, '{kind}', '<{n}' || hex(randomblob({})) || '{n}>')", bytes / 2);
+        let row = format!(
+            "INSERT INTO log VALUES ({n}, '{kind}', '<{n}' || hex(randomblob({})) || '{n}>')",
+            bytes / 2
+        );
         self.database.execute(&row).unwrap();
     }
 

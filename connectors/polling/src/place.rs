@@ -55,10 +55,10 @@ impl Place {
         self.last.is_some_and(|last| last.checked_add(1) == Some(id))
     }
 
-    /// The ids between the last one and `id`.
+    /// The ids between the last one and `id`; before any row, from `first` on.
     #[cfg(any(feature = "postgres", test))]
-    pub(crate) fn gap_before(&self, id: i64) -> Option<RangeInclusive<i64>> {
-        let from = self.last?.checked_add(1)?;
+    pub(crate) fn gap_before(&self, id: i64, first: i64) -> Option<RangeInclusive<i64>> {
+        let from = self.last.map_or(Some(first), |last| last.checked_add(1))?;
         (from < id).then(|| from..=id - 1)
     }
 
@@ -222,9 +222,10 @@ mod tests {
     fn gaps_are_watched_until_found() {
         let mut place = Place::after(10);
         assert!(place.is_next(11) && !place.is_next(12));
-        assert_eq!(place.gap_before(11), None);
-        assert_eq!(Place::default().gap_before(11), None);
-        let gap = place.gap_before(16).unwrap();
+        assert_eq!(place.gap_before(11, 1), None);
+        assert_eq!(Place::default().gap_before(3, 1), Some(1..=2));
+        assert_eq!(Place::default().gap_before(1, 1), None);
+        let gap = place.gap_before(16, 1).unwrap();
         place.skip(gap);
         place.advance(16);
         assert_eq!(place.to_string(), "16 except 11..15");
@@ -241,7 +242,7 @@ mod tests {
         }
         let last = Place::after(i64::MAX);
         assert!(!last.is_next(i64::MIN));
-        assert_eq!(last.gap_before(5), None);
+        assert_eq!(last.gap_before(5, 1), None);
     }
 
     #[test]

@@ -21,7 +21,6 @@ use crate::say::say;
 #[derive(Debug)]
 pub(crate) struct Assembled {
     pub(crate) spec: PipelineSpec,
-    pub(crate) file: PipelineFile,
     /// The folder of its state.
     pub(crate) state: Option<PathBuf>,
 }
@@ -62,7 +61,7 @@ pub(crate) async fn assemble(
     process: &Process,
 ) -> Result<Assembled, Box<Diagnostic>> {
     match parts(registry, &file, process).await {
-        Ok((spec, state)) => Ok(Assembled { spec, file, state }),
+        Ok((spec, state)) => Ok(Assembled { spec, state }),
         Err((part, error)) => Err(Box::new(file.diagnose(part, &error))),
     }
 }

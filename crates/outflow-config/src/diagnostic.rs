@@ -118,11 +118,11 @@ impl Excerpt {
             }
             i += 1;
         }
-        while text.last().is_some_and(|c| c.is_whitespace()) && end.is_none_or(|e| e < text.len()) {
-            text.pop();
-        }
         let start = start.unwrap_or(text.len());
         let end = end.unwrap_or(text.len()).max(start + 1);
+        while text.last().is_some_and(|c| c.is_whitespace()) && text.len() >= end {
+            text.pop();
+        }
         Self::window(&text, start..end)
     }
 
@@ -292,7 +292,7 @@ pub(crate) struct Hidden {
 
 /// Makes diagnostics of findings: sorted by place, each once, without a secret.
 pub(crate) fn publish(
-    findings: Vec<Finding>,
+    mut findings: Vec<Finding>,
     text: &SourceText,
     flags: &[String],
     hidden: &Hidden,
@@ -300,6 +300,11 @@ pub(crate) fn publish(
     if findings.is_empty() {
         return Vec::new();
     }
+    findings.sort_by_key(|f| match &f.at {
+        At::File => (0, 0, 0),
+        At::Span(span) => (1, span.start.line as usize, span.start.col as usize),
+        At::Flag(index, marked) => (2, *index, marked.start),
+    });
     let masks = lines_to_mask(text);
     let mut out: Vec<Diagnostic> = Vec::new();
     for finding in findings {
@@ -324,11 +329,6 @@ pub(crate) fn publish(
             out.push(diagnostic);
         }
     }
-    out.sort_by_key(|d| match &d.place {
-        Place::File { .. } => (0, 0, 0),
-        Place::Line { line, column, .. } => (1, *line, *column),
-        Place::Flag { .. } | Place::Variable { .. } => (2, 0, 0),
-    });
     out
 }
 

@@ -12,7 +12,7 @@ use figment::{Figment, Metadata, Profile, Provider};
 
 use crate::diagnostic::{At, Finding};
 use crate::text::Span;
-use crate::tree::{Content, Entry, Key, Map, Node, Origin};
+use crate::tree::{Content, Entry, FLAG_WORD, Key, Map, Node, Origin};
 
 /// One `--set NAME.key=value`.
 #[derive(Clone)]
@@ -25,8 +25,6 @@ pub(crate) struct Flag {
 }
 
 impl Flag {
-    pub(crate) const WORD: &'static str = "--set ";
-
     /// Splits `NAME.key=value` for the pipeline that it names: the longest of `names` that fits, for names may hold
     /// dots. Gives the index of the name.
     pub(crate) fn parse(text: &str, names: &[&str]) -> Result<(usize, Self), FlagError> {
@@ -37,8 +35,8 @@ impl Flag {
         let Some((index, name)) = named else {
             return Err(if path.contains('.') { FlagError::Name } else { FlagError::Form });
         };
-        let shown = format!("{}{path}", Self::WORD);
-        let mut at = Self::WORD.chars().count() + name.chars().count() + 1;
+        let shown = format!("{}{path}", FLAG_WORD);
+        let mut at = FLAG_WORD.len() + name.chars().count() + 1;
         let mut keys = Vec::new();
         for key in path.get(name.len() + 1..).unwrap_or_default().split('.') {
             let end = at + key.chars().count();

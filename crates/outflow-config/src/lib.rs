@@ -37,7 +37,7 @@ pub use diagnostic::{Diagnostic, Excerpt, Place, Severity};
 pub use environment::{Environment, MAX_SECRET_FILE, ProcessEnvironment};
 pub use files::{InputFile, expand};
 pub use load::{Loaded, Loader};
-pub use pipeline::{Block, KeySetting, Part, PipelineFile};
+pub use pipeline::{Block, Part, PipelineFile};
 pub use pipeline_schema::pipeline_schema;
 pub use process::{LogFormat, ProcessSettings};
 pub use render::{RenderOptions, render, render_all};

@@ -17,7 +17,7 @@ use crate::schema::Checker;
 use crate::settings::{OnError, Settings};
 use crate::suggest::{listed, nearest};
 use crate::text::Span;
-use crate::tree::{Content, Entry, Key, Map, Node, Origin};
+use crate::tree::{Content, Entry, FLAG_WORD, Key, Map, Node, Origin};
 
 /// Reads pipeline files.
 ///
@@ -224,8 +224,8 @@ fn same_names(drafts: &mut [Draft]) {
 
 fn stray_flag(text: &str, error: FlagError, names: &[&str]) -> Diagnostic {
     let path = text.split_once('=').map_or(text, |(path, _)| path);
-    let shown = format!("{}{path}", Flag::WORD);
-    let start = Flag::WORD.chars().count();
+    let shown = format!("{}{path}", FLAG_WORD);
+    let start = FLAG_WORD.len();
     let all = shown.chars().count();
     let place =
         |end: usize| Place::Flag { text: Excerpt { text: shown.clone(), marked: start..end.max(start + 1) } };

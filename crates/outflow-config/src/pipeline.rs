@@ -1,12 +1,12 @@
 //! A pipeline file that has been understood.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 
 use outflow_core::Error;
+use outflow_sdk::Template;
 use serde::Deserialize;
 use serde_json::{Map as JsonMap, Value as Json, json};
 
@@ -36,9 +36,9 @@ pub struct PipelineFile {
     /// How records are made of them, if the file says.
     pub format: Option<Block>,
     /// What orders a record among others, if the file says.
-    pub key: Option<KeySetting>,
-    /// Headers to add to each record, as templates.
-    pub headers: BTreeMap<String, String>,
+    pub key: Option<Template>,
+    /// Headers to add to each record, in the order of the file.
+    pub headers: Vec<(String, Template)>,
     /// Where progress is kept; `None` for the default place. A path alone is a `file` store.
     pub state: Option<Block>,
     /// Where events go that cannot be taken; `None` for the default place.
@@ -56,17 +56,6 @@ pub struct Block {
     pub kind: String,
     /// The connector's own keys, for its factory: without `type` and the runtime's keys.
     pub config: Json,
-}
-
-/// The sink's `key`.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(untagged)]
-#[non_exhaustive]
-pub enum KeySetting {
-    /// A template such as `{id}`.
-    Template(String),
-    /// Columns, in order.
-    Columns(Vec<String>),
 }
 
 /// A part of a pipeline, for [`PipelineFile::diagnose`].
@@ -146,8 +135,8 @@ impl PipelineFile {
             transforms,
             sink: Block::of(Json::Object(sink))?,
             format: optional(format)?,
-            key: key.map(KeySetting::deserialize).transpose().ok()?,
-            headers: headers.map(BTreeMap::deserialize).transpose().ok()?.unwrap_or_default(),
+            key: key.map(Template::deserialize).transpose().ok()?,
+            headers: templates(headers)?,
             state,
             dead_letter: optional(document.remove("dead_letter"))?,
             settings,
@@ -221,6 +210,12 @@ impl PipelineFile {
         }
         at
     }
+}
+
+fn templates(headers: Option<Json>) -> Option<Vec<(String, Template)>> {
+    let Some(headers) = headers else { return Some(Vec::new()) };
+    let headers = headers.as_object()?.iter();
+    headers.map(|(name, text)| Some((name.clone(), Template::parse(text.as_str()?).ok()?))).collect()
 }
 
 impl Block {

@@ -90,15 +90,13 @@ fn runtime_keys(catalog: &dyn Catalog) -> Json {
             "anyOf": [{"enum": formats}, {"oneOf": blocks}],
         },
         "key": {
-            "description": "What orders a record among others: a template, or the columns to take",
-            "anyOf": [{"type": "string", "minLength": 1},
-                      {"type": "array", "items": {"type": "string"}, "minItems": 1}],
-            "examples": ["{id}"],
+            "description": "What orders a record among others, as a template. By default the format's own key",
+            "type": "string", "format": "template", "examples": ["{tenant}:{id}"],
         },
         "headers": {
             "description": "Headers to add to each record, as templates",
             "type": "object",
-            "additionalProperties": {"type": "string"},
+            "additionalProperties": {"type": "string", "format": "template"},
         },
     })
 }

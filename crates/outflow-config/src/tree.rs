@@ -6,6 +6,9 @@ use std::sync::Arc;
 use crate::diagnostic::At;
 use crate::text::Span;
 
+/// What a flag that sets a value is shown with.
+pub(crate) const FLAG_WORD: &str = "--set ";
+
 /// Where a value was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Origin {
@@ -115,7 +118,7 @@ impl Node {
     pub(crate) fn at(&self) -> At {
         match self.origin {
             Origin::File => At::Span(self.span),
-            Origin::Flag(index) => At::Flag(index, 0..usize::MAX),
+            Origin::Flag(index) => At::Flag(index, FLAG_WORD.len()..usize::MAX),
             Origin::Default => At::File,
         }
     }

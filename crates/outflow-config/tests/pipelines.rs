@@ -3,7 +3,7 @@
 mod common;
 
 use common::{GOOD, load, load_files, shown};
-use outflow_config::{KeySetting, OnError, PipelineFile};
+use outflow_config::{OnError, PipelineFile};
 use outflow_sdk::{ByteSize, Timespan};
 use serde_json::json;
 use std::time::Duration;
@@ -51,7 +51,7 @@ source: {type: file, path: in.jsonl}
 sink:
   type: stdout
   format: {type: debezium-json, tombstones: true}
-  key: [tenant, id]
+  key: "{tenant}:{id}"
   headers: {x-table: "{table}", x-number: 12}
 state: {type: memory}
 on_error: dead-letter
@@ -68,9 +68,9 @@ x-anything: {of: [mine]}
     assert_eq!(file.name, "orders", "the file's name");
     let format = file.format.unwrap();
     assert_eq!((format.kind.as_str(), format.config), ("debezium-json", json!({"tombstones": true})));
-    assert_eq!(file.key, Some(KeySetting::Columns(vec!["tenant".into(), "id".into()])));
-    assert_eq!(file.headers["x-table"], "{table}");
-    assert_eq!(file.headers["x-number"], "12");
+    assert_eq!(file.key.unwrap().as_str(), "{tenant}:{id}");
+    let headers: Vec<_> = file.headers.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+    assert_eq!(headers, [("x-table", "{table}"), ("x-number", "12")]);
     let state = file.state.unwrap();
     assert_eq!((state.kind.as_str(), state.config), ("memory", json!({})));
     let dead_letter = file.dead_letter.unwrap();
@@ -85,13 +85,11 @@ x-anything: {of: [mine]}
 }
 
 #[test]
-fn a_path_is_a_state_and_a_template_a_key() {
-    let text =
-        "source: {type: file, path: a}\nsink: {type: stdout, key: \"{id}\"}\nstate: /var/lib/outflow\n";
+fn a_path_alone_is_a_state() {
+    let text = "source: {type: file, path: a}\nsink: {type: stdout}\nstate: /var/lib/outflow\n";
     let file = one(text, &[]);
     let state = file.state.unwrap();
     assert_eq!((state.kind.as_str(), state.config), ("file", json!({"path": "/var/lib/outflow"})));
-    assert_eq!(file.key, Some(KeySetting::Template("{id}".into())));
 }
 
 #[test]
@@ -112,7 +110,7 @@ source:
 sink:
   type: kafka
   bootstrap_servers: a:1,b:2
-  topic: $${literal} $HOME
+  topic: $${table} $HOME
   properties: {linger.ms: 5, acks: all, retries: "3", ssl: true, from: "${PORT}"}
   in_flight: 0x10
 "#
@@ -138,7 +136,7 @@ sink:
         file.sink.config,
         json!({
             "bootstrap_servers": "a:1,b:2",
-            "topic": "${literal} $HOME",
+            "topic": "${table} $HOME",
             "properties": {"linger.ms": 5, "acks": "all", "retries": "3", "ssl": true, "from": "5433"},
             "in_flight": 16,
         })

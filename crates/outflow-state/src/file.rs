@@ -64,6 +64,29 @@ impl FileStore {
         Log::peek(&self.folder(scope).join("checkpoint"), scope.as_str())
     }
 
+    /// Makes a pipeline start from the beginning: its checkpoint is renamed, not read, so that a damaged one can be
+    /// put aside too. Refused while the pipeline runs.
+    ///
+    /// # Errors
+    /// `state.held` while an instance runs; errors of the file system.
+    pub async fn set_aside(&self, scope: &StateScope) -> Result<Option<PathBuf>> {
+        let (folder, scope) = (self.folder(scope), scope.clone());
+        Self::blocking(move || {
+            let current = folder.join("checkpoint");
+            if !current.exists() {
+                return Ok(None);
+            }
+            let owner = Owner { host: "outflow".into(), pid: std::process::id(), instance: "reset".into() };
+            let (_lock, _) = Lock::acquire(&folder, &scope, &owner, Duration::from_secs(10))?;
+            let aside = (0..).map(|n| folder.join(format!("checkpoint.old.{n}"))).find(|p| !p.exists());
+            let aside = aside.unwrap_or_else(|| folder.join("checkpoint.old"));
+            fs::rename(&current, &aside).map_err(|e| refused(&current, "rename", &e))?;
+            fs::File::open(&folder).and_then(|f| f.sync_all()).map_err(|e| refused(&folder, "sync", &e))?;
+            Ok(Some(aside))
+        })
+        .await
+    }
+
     /// Runs blocking file work on its own thread, to its end even when the caller is dropped: a commit is stored
     /// wholly or not at all, and a later one waits for it.
     async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {

@@ -66,7 +66,8 @@ impl PipelineBuilder {
     #[must_use]
     pub fn with(mut self, type_name: &str, config: outflow_sdk::serde_json::Value) -> Self {
         let found = registry().get_transform(type_name).cloned();
-        let unknown = || Error::configuration("config.unknown_type").message(format!("no transform \"{type_name}\""));
+        let unknown =
+            || Error::configuration("config.unknown_type").message(format!("no transform \"{type_name}\""));
         match found.ok_or_else(unknown).and_then(|t| t.configure(config)) {
             Ok(transform) => self.transforms.push(transform),
             Err(error) => {

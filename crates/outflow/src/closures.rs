@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use outflow_sdk::{
-    Ack, Batch, BatchEdit, BuildContext, ChangeBatch, ChangeEvent, ConfiguredSink, ConfiguredTransform, EventMut,
-    EventRef, Findings, Result, Sink, SinkCapabilities, SinkKind, Transform, TransformContext,
+    Ack, Batch, BatchEdit, BuildContext, ChangeBatch, ChangeEvent, ConfiguredSink, ConfiguredTransform,
+    EventMut, EventRef, Findings, Result, Sink, SinkCapabilities, SinkKind, Transform, TransformContext,
 };
 
 /// A closure that says which events stay.

@@ -71,7 +71,7 @@ pub mod prelude {
     pub use crate::state::{FileState, MemoryState};
     pub use crate::{OnError, Pipeline, Status};
     pub use outflow_sdk::{
-        Batch, ByteSize, ChangeEvent, Error, EventMut, EventRef, Op, Record, Result, ResultExt, TableSchema, Value,
-        ValueRef,
+        Batch, ByteSize, ChangeEvent, Error, EventMut, EventRef, Op, Record, Result, ResultExt, TableSchema,
+        Value, ValueRef,
     };
 }

@@ -152,8 +152,7 @@ impl Follower {
                 None => String::new(),
             };
             let query = format!("SELECT * FROM {} {after} ORDER BY {key} LIMIT {rows}", table.sql);
-            let mut walk =
-                Walk { settled: self.settled, place: place.clone(), taken: 0, skipped: Vec::new() };
+            let mut walk = Walk::new(self.settled, cx.first_id(), place.clone());
             let ended = page::read(cx.session, &cx.described, &query, limits, out, &mut walk).await?;
             *place = walk.place;
             for gap in walk.skipped {
@@ -262,10 +261,17 @@ impl Follower {
 /// Goes through rows in the order of their ids.
 struct Walk {
     settled: i64,
+    first: i64,
     place: Place,
     taken: usize,
     /// The first ids of the gaps that are watched from now on.
     skipped: Vec<i64>,
+}
+
+impl Walk {
+    fn new(settled: i64, first: i64, place: Place) -> Self {
+        Self { settled, first, place, taken: 0, skipped: Vec::new() }
+    }
 }
 
 impl Visitor for Walk {
@@ -280,7 +286,7 @@ impl Visitor for Walk {
         let RowKey::Integer(id) = key else { return };
         // A gap below the settled ids: rolled back, deleted, or taken outside the transaction of its row.
         let near = |gap: &RangeInclusive<i64>| *gap.end() > self.settled.saturating_sub(NEAR);
-        if let Some(gap) = self.place.gap_before(id).filter(near) {
+        if let Some(gap) = self.place.gap_before(id, self.first).filter(near) {
             self.skipped.push(*gap.start());
             self.place.skip(gap);
         }
@@ -332,6 +338,11 @@ impl Context<'_> {
             .hint("this is a defect; please report it with the table's definition and the row")
     }
 
+    /// The lowest id that can be.
+    fn first_id(&self) -> i64 {
+        self.described.sequence.as_ref().map_or(i64::MIN, |sequence| sequence.first)
+    }
+
     /// Where `snapshot: never` begins: after the rows that are there, but not those that are on their way.
     async fn present(&self) -> Result<Place> {
         let Some(last) = last_id(self.session, &self.described).await? else { return Ok(Place::default()) };
@@ -341,7 +352,7 @@ impl Context<'_> {
         }
         let table = &self.described.table;
         let key = &table.key.sql;
-        let lowest = last.saturating_sub(NEAR);
+        let lowest = last.saturating_sub(NEAR).max(self.first_id().saturating_sub(1));
         let rows = self
             .session
             .query(&format!(
@@ -352,7 +363,7 @@ impl Context<'_> {
         let mut reached = Place::after(lowest);
         for row in &rows {
             let id = number(row, 0)?;
-            if let Some(gap) = reached.gap_before(id) {
+            if let Some(gap) = reached.gap_before(id, id) {
                 place.skip(gap);
             }
             reached.advance(id);

@@ -16,8 +16,8 @@ use super::describe::Described;
 use super::failure::{number, optional, text};
 use super::session::Session;
 
-/// A transaction, as `pg_locks` names it while it lasts: backend and a counter of its own, or `-1/xid` once it has
-/// been prepared. No name comes again while we are connected.
+/// A transaction, as `pg_locks` names it while it lasts: backend and a counter of its own. A prepared one has no
+/// process, and on some servers another name, `-1/xid`. No name comes again while we are connected.
 type Transaction = String;
 
 /// Transactions that hold ids now; the process of each, none for a prepared one.
@@ -74,14 +74,20 @@ impl Barrier {
 
     /// Takes in who holds ids now; true when nobody is waited for any more.
     pub(super) fn observe(&mut self, now: &Holders) -> bool {
-        let mut renamed = false;
-        self.waiting.0.retain(|transaction, pid| {
-            let there = now.0.contains_key(transaction);
-            renamed |= !there && pid.is_some();
-            there
+        let mut gone = false;
+        self.waiting.0.retain(|transaction, pid| match now.0.get(transaction) {
+            Some(process) => {
+                *pid = *process;
+                true
+            }
+            None => {
+                gone |= pid.is_some();
+                false
+            }
         });
-        if renamed {
-            // `PREPARE TRANSACTION` gives a transaction another name, once: who has gone may be any of the prepared.
+        if gone {
+            // On older servers `PREPARE TRANSACTION` gives a transaction another name, once: who has gone may be any of
+            // the prepared.
             let prepared = now.0.iter().filter(|(_, pid)| pid.is_none());
             self.waiting.0.extend(prepared.map(|(transaction, pid)| (transaction.clone(), *pid)));
         }
@@ -172,6 +178,11 @@ mod tests {
         // Those that are prepared later are none of ours: there is an end to it.
         assert!(!barrier.observe(&holders(&[("-1/801", None), ("-1/802", None)])));
         assert!(barrier.observe(&holders(&[])));
+        // On newer servers it keeps its name.
+        let mut barrier = Barrier::new(9, holders(&[("3/7", Some(30))]));
+        assert!(!barrier.observe(&holders(&[("3/7", None)])));
+        assert_eq!(barrier.waiting, holders(&[("3/7", None)]));
+        assert!(barrier.observe(&holders(&[("-1/801", None)])));
     }
 
     #[test]

@@ -21,6 +21,8 @@ pub(super) struct Index {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Sequence {
     pub(super) oid: u32,
+    /// Its lowest value.
+    pub(super) first: i64,
     /// Whether we may read how far it is.
     pub(super) readable: bool,
     /// The quoted name.
@@ -117,7 +119,7 @@ pub(super) async fn sequence(
     let rows = session
         .query(&format!(
             "SELECT s.seqrelid, format('%I.%I', n.nspname, c.relname), s.seqcache, s.seqincrement, s.seqcycle, \
-                 has_sequence_privilege(s.seqrelid, 'SELECT, USAGE') \
+                 has_sequence_privilege(s.seqrelid, 'SELECT, USAGE'), s.seqmin \
              FROM pg_sequence s JOIN pg_class c ON c.oid = s.seqrelid JOIN pg_namespace n ON n.oid = c.relnamespace \
              WHERE s.seqrelid IN ( \
                  SELECT objid FROM pg_depend WHERE classid = 'pg_class'::regclass \
@@ -169,5 +171,6 @@ pub(super) async fn sequence(
     if cycle {
         return refuse("polling.sequence_cycle", format!("{sql} begins again at its end"), "NO CYCLE");
     }
-    Ok(Sequence { oid: number(row, 0)?, readable: optional(row, 5) == Some("t"), sql })
+    let readable = optional(row, 5) == Some("t");
+    Ok(Sequence { oid: number(row, 0)?, first: number(row, 6)?, readable, sql })
 }

@@ -141,7 +141,7 @@ async fn list(cx: &Context<'_>, poll: &Poll<'_>, page: usize) -> Result<Listed> 
     let limit = poll.len() + page;
     let query = format!(
         "SELECT {key}, (SELECT {key} FROM {sql} {condition} ORDER BY {key} DESC LIMIT 1) \
-         FROM {sql} {condition} ORDER BY {key} LIMIT {limit}"
+         FROM {sql} {condition} ORDER BY 1 LIMIT {limit}"
     );
     let rows = cx.session.query(&query).await?;
     let parse = |text: &str| parse_key(table.key.kind, text);

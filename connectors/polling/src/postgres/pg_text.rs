@@ -459,13 +459,15 @@ impl Array<'_> {
 
 #[cfg(test)]
 mod tests {
-    use outflow_sdk::{BatchBuilder, Op, Value};
+    use outflow_sdk::{BatchBuilder, Column, Op, TableSchema, Value};
 
     use super::*;
 
     fn read(of: &PgType, text: &str) -> Option<Value> {
         let mut builder = BatchBuilder::new();
-        let mut event = builder.event(Op::Insert);
+        let table = TableSchema::builder("t").column(Column::new("c", of.logical())).build();
+        let schema = builder.schema(&table);
+        let mut event = builder.event(Op::Insert).schema(schema);
         let mut row = event.after();
         of.write(text, &mut row, &mut Scratch::default()).ok()?;
         row.end().unwrap();

@@ -4,9 +4,4 @@ mod support;
 
 mod bad_input;
 mod init;
-mod position;
-mod quickstart;
-mod run;
-mod secrets;
-mod signals;
 mod verbs;

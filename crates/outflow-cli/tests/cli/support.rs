@@ -146,7 +146,8 @@ impl Running {
     pub(crate) fn of(mut command: Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (out, err) = (Text::default(), Text::default());
-        let readers = vec![out.follow(child.stdout.take().unwrap()), err.follow(child.stderr.take().unwrap())];
+        let readers =
+            vec![out.follow(child.stdout.take().unwrap()), err.follow(child.stderr.take().unwrap())];
         Self { child, out, err, readers }
     }
 
@@ -224,8 +225,8 @@ pub(crate) fn outbox(path: &Path, rows: usize) {
                  aggregateid TEXT NOT NULL, type TEXT NOT NULL, payload TEXT NOT NULL);",
         )
         .unwrap();
-    let first: usize = connection.query_row("SELECT count(*) FROM outbox", [], |row| row.get(0)).unwrap();
-    for n in first..first + rows {
+    let first: i64 = connection.query_row("SELECT count(*) FROM outbox", [], |row| row.get(0)).unwrap();
+    for n in first..first + rows as i64 {
         let values = (format!("id-{n}"), format!("order-{n}"), format!("{{\"n\":{n}}}"));
         connection
             .execute(

@@ -2,7 +2,7 @@
 
 use std::str::FromStr as _;
 
-use outflow_sdk::{ByteSize, Timespan, Url};
+use outflow_sdk::{ByteSize, Template, Timespan, Url};
 use regex_lite::Regex;
 use serde_json::{Number, Value as Json};
 
@@ -11,7 +11,7 @@ use super::{Checker, words};
 use crate::diagnostic::{At, Finding};
 use crate::scalar;
 use crate::suggest::{listed, nearest};
-use crate::tree::{Content, Node, Path, Scalar};
+use crate::tree::{Content, Node, Origin, Path, Scalar};
 
 /// The schema that says nothing.
 static ANY: Json = Json::Bool(true);
@@ -201,6 +201,9 @@ impl<'s> Checker<'_, 's> {
                 let At::Span(span) = node.at() else { return None };
                 template.then(|| format!("quote it: {:?}", self.text.slice(span)))
             }
+            Content::Scalar(_) if wants("array") && matches!(node.origin, Origin::Flag(_)) => {
+                Some("write …=[a, b]".to_owned())
+            }
             Content::Map(_) if wants("array") => Some("start each entry with \"- \"".to_owned()),
             Content::Scalar(scalar) if scalar.is_null() => {
                 let At::Span(span) = node.at() else { return None };
@@ -292,17 +295,19 @@ fn broken_rule(view: &Fragments<'_>, value: &Json) -> Option<(String, Option<Str
         _ => return None,
     };
     let example = || view.example().map(|e| format!("for example {}", words::inline(e)));
+    let bad = |must: &str, label: &str| Some((must.to_owned(), Some(label.to_owned())));
     match view.text("format") {
-        Some("size") => {
-            let bad = ByteSize::from_str(&text).is_err();
-            return bad.then(|| {
-                ("a size".to_owned(), Some("a whole number with a unit, such as 24MiB or 1GB".into()))
-            });
+        Some("size") if ByteSize::from_str(&text).is_err() => {
+            return bad("a size", "a whole number with a unit, such as 24MiB or 1GB");
         }
-        Some("timespan") => {
-            let bad = Timespan::from_str(&text).is_err();
-            let label = "a whole number with a unit, such as 500ms, 10s or 2m";
-            return bad.then(|| ("a duration".to_owned(), Some(label.to_owned())));
+        Some("timespan") if Timespan::from_str(&text).is_err() => {
+            return bad("a duration", "a whole number with a unit, such as 500ms, 10s or 2m");
+        }
+        Some("template") if Template::parse(&text).is_err() => {
+            return bad(
+                "a template",
+                "fields stand in braces: \"shop.{schema}.{table}\"; for a brace itself write two",
+            );
         }
         Some("uri") if Url::parse(&text).is_err() => {
             return Some((
@@ -310,6 +315,8 @@ fn broken_rule(view: &Fragments<'_>, value: &Json) -> Option<(String, Option<Str
                 example().or(Some("such as scheme://user@host:port/path".into())),
             ));
         }
+        // Said exactly by their own types.
+        Some("size" | "timespan" | "template") => return None,
         _ => {}
     }
     if let Json::Number(number) = value {

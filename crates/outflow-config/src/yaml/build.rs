@@ -248,7 +248,7 @@ impl Builder<'_> {
         }
     }
 
-    /// Whether a value's tag is one that may stand here. `!` alone says "no type", which is text.
+    /// Whether a value's tag is one that may stand here.
     fn tag_taken(&mut self, tag: Option<&Tag>, known: &[&str], span: Span) -> bool {
         let Some(tag) = tag else { return true };
         if tag.is_yaml_core_schema() && known.contains(&tag.suffix.as_str()) {

@@ -10,7 +10,7 @@ use std::io;
 use std::path::Path;
 
 use outflow_config::{Catalog, Environment, InputFile, Loaded, Loader, RenderOptions, Role, render_all};
-use outflow_sdk::{ByteSize, JsonSchema, Secret, Timespan, Url, schemars};
+use outflow_sdk::{ByteSize, JsonSchema, Secret, Template, Timespan, Url, schemars};
 use serde::Deserialize;
 use serde_json::Value as Json;
 
@@ -75,8 +75,7 @@ pub(crate) enum OneOrMany {
 #[derive(Debug, Deserialize, JsonSchema)]
 pub(crate) struct Kafka {
     pub(crate) bootstrap_servers: OneOrMany,
-    #[schemars(extend("examples" = ["shop.{schema}.{table}"]))]
-    pub(crate) topic: String,
+    pub(crate) topic: Template,
     #[serde(default)]
     pub(crate) properties: BTreeMap<String, Json>,
     pub(crate) buffer: Option<ByteSize>,
@@ -104,7 +103,7 @@ pub(crate) struct ExchangeBlock {
 pub(crate) struct Rabbit {
     pub(crate) url: Url,
     pub(crate) exchange: Exchange,
-    pub(crate) routing_key: String,
+    pub(crate) routing_key: Template,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]

@@ -58,15 +58,20 @@ impl<'s> Stream<'s> {
         self.outflow.assert_running();
     }
 
-    /// Ends writers and pipeline, and checks everything that arrived.
-    fn finish(self) {
+    /// Rows in the table. Only these can be read again by whoever connects next.
+    fn rows_left(&self) -> u64 {
+        let rows = self.shop.session().pairs("SELECT count(*)::text, '' FROM outbox").unwrap();
+        rows[0].0.parse().unwrap()
+    }
+
+    /// Ends writers and pipeline, and checks everything that arrived, `repeats` of it at most more than once.
+    fn finish(self, repeats: u64) {
         let progress = self.generator.stop().unwrap();
         self.outflow.stop();
         Outflow::run_to_current(&programs!(), &self.files, self.shop.folder());
         let report = check(&self.workload, &self.shop.journals(), &self.output, Order::Sequence, &[]);
         println!("{report}\n    {progress:?}");
-        // No kill here, so nobody noted what was in flight at each fault; it cannot be all that was ever written.
-        report.assert_clean(RepeatBound::Total(report.written));
+        report.assert_clean(RepeatBound::Total(repeats));
     }
 }
 
@@ -78,12 +83,14 @@ fn survives_restarts(delivered: &'static str) {
     let mut server = PostgresServer::start();
     let shop = Shop::on_postgres(&server.url(), &server.url(), &format!("restart_{delivered}"));
     let mut stream = Stream::start(&shop, shop.url(), delivered);
+    let mut repeats = 0;
     for shutdown in [Shutdown::Fast, Shutdown::Immediate, Shutdown::Fast, Shutdown::Immediate] {
         server.restart(shutdown);
+        repeats += stream.rows_left();
         stream.is_written_to();
         stream.flows();
     }
-    stream.finish();
+    stream.finish(repeats);
 }
 
 #[test]
@@ -100,6 +107,7 @@ fn survives_terminated_sessions(delivered: &'static str) {
     let shop = Shop::postgres(&format!("terminate_{delivered}"));
     let mut stream = Stream::start(&shop, shop.url(), delivered);
     let mut admin = shop.admin();
+    let mut repeats = 0;
     for _ in 0..10 {
         // Not only the pipeline's: writers lose theirs too, and may not know what became of a COMMIT.
         let terminate = format!(
@@ -109,10 +117,11 @@ fn survives_terminated_sessions(delivered: &'static str) {
         let terminate = format!("SELECT count(*)::text, '' FROM ({terminate}) AS sessions");
         let terminated = admin.pairs(&terminate).unwrap();
         assert_ne!(terminated[0].0, "0");
+        repeats += stream.rows_left();
         stream.is_written_to();
         stream.flows();
     }
-    stream.finish();
+    stream.finish(repeats);
 }
 
 #[test]
@@ -157,7 +166,9 @@ fn survives_faults(delivered: &'static str) {
     let traffic = proxy.traffic();
     println!("{traffic:?}");
     assert!(traffic.accepted > 3 && traffic.reset > 0 && traffic.bytes_swallowed > 0, "{traffic:?}");
-    stream.finish();
+    // Each connection may repeat what was not settled by those before; how many rows that is nobody can see from
+    // outside, so that here only loss and order count. The other tests bound the repeats.
+    stream.finish(u64::MAX);
 }
 
 #[test]

@@ -46,7 +46,7 @@ impl Writer {
     fn new(shop: &Shop, kept: fn(u64) -> bool) -> Self {
         let mut database = shop.session();
         database
-            .execute("CREATE TABLE log (n INTEGER PRIMARY KEY, kind TEXT NOT NULL, pad TEXT NOT NULL)")
+            .execute("CREATE TABLE log (n INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, pad TEXT NOT NULL)")
             .unwrap();
         let mut writer = Self { database, next: 0, kept };
         writer.insert("first", SMALL);

@@ -43,8 +43,11 @@ pub(super) fn failed(address: &Address, error: PgError) -> Error {
 fn without_answer(address: &Address, error: PgError) -> Error {
     let text = error.to_string();
     let cause = std::error::Error::source(&error);
-    let tls = text.starts_with("error performing TLS handshake")
-        || cause.and_then(|e| e.downcast_ref::<std::io::Error>()).is_some_and(is_tls);
+    // A connection that is lost in the middle of a handshake is lost, and says nothing about certificates.
+    let tls = match cause.and_then(|e| e.downcast_ref::<std::io::Error>()) {
+        Some(error) => is_tls(error),
+        None => text.starts_with("error performing TLS handshake"),
+    };
     let shown = cause.map_or_else(|| text.clone(), |cause| format!("{text}: {cause}"));
     if tls {
         return Error::permanent("polling.tls").message(format!("{address}: {shown}")).hint(

@@ -1,24 +1,25 @@
 //! Checkpoints in files.
 //!
-//! The folder of a pipeline holds two files: `lock`, which the running process keeps locked and which names it, and
-//! `checkpoint`, a log of changes ([`log`]).
+//! The folder of a pipeline holds `lock`, which the running process keeps locked and which names it, and `checkpoint`, a
+//! log of changes ([`log`]). How a process that stood still is kept from harm: [`lock`] and [`folder`].
 
+mod folder;
 mod lock;
 mod log;
 
 use std::collections::HashMap;
 use std::fs;
-use std::os::unix::fs::DirBuilderExt as _;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use outflow_sdk::{
-    Checkpoint, CheckpointDelta, CheckpointStore, Error, ErrorKind, Lease, Owner, Result, StateScope,
+    Checkpoint, CheckpointDelta, CheckpointStore, Error, Lease, Owner, Result, StateScope, Uptime,
     async_trait,
 };
 
-use crate::memory::fenced;
+use crate::refusal::{expired, fenced};
+use folder::refused;
 use lock::Lock;
 use log::Log;
 
@@ -27,13 +28,15 @@ use log::Log;
 pub struct FileStore {
     root: PathBuf,
     lease: Duration,
-    open: Arc<Mutex<HashMap<String, Arc<Mutex<Held>>>>>,
+    open: Arc<Mutex<HashMap<String, Slot>>>,
 }
+
+/// Where what is held lies; empty once it was given up. Whoever waits for it gets it in the order of asking.
+type Slot = Arc<tokio::sync::Mutex<Option<Held>>>;
 
 /// A scope that this process holds.
 #[derive(Debug)]
 struct Held {
-    epoch: u64,
     lock: Lock,
     log: Log,
 }
@@ -61,27 +64,31 @@ impl FileStore {
     /// # Errors
     /// When what is stored is damaged, of a newer format, or cannot be read.
     pub fn peek(&self, scope: &StateScope) -> Result<Checkpoint> {
-        Log::peek(&self.folder(scope).join("checkpoint"), scope.as_str())
+        Log::peek(&self.folder(scope), scope.as_str())
     }
 
-    /// Makes a pipeline start from the beginning: its checkpoint is renamed, not read, so that a damaged one can be
-    /// put aside too. Refused while the pipeline runs.
+    /// Makes a pipeline start from the beginning. Its log is kept under another name, which is returned; it is not
+    /// read, so that a damaged one can be put aside too. `None` when there is nothing to put aside.
     ///
     /// # Errors
     /// `state.held` while an instance runs; errors of the file system.
     pub async fn set_aside(&self, scope: &StateScope) -> Result<Option<PathBuf>> {
-        let (folder, scope) = (self.folder(scope), scope.clone());
+        let (folder, scope, lease) = (self.folder(scope), scope.clone(), self.lease);
         Self::blocking(move || {
-            let current = folder.join("checkpoint");
-            if !current.exists() {
+            if !folder.exists() {
                 return Ok(None);
             }
             let owner = Owner { host: "outflow".into(), pid: std::process::id(), instance: "reset".into() };
-            let (_lock, _) = Lock::acquire(&folder, &scope, &owner, Duration::from_secs(10))?;
-            let aside = (0..).map(|n| folder.join(format!("checkpoint.old.{n}"))).find(|p| !p.exists());
-            let aside = aside.unwrap_or_else(|| folder.join("checkpoint.old"));
-            fs::rename(&current, &aside).map_err(|e| refused(&current, "rename", &e))?;
-            fs::File::open(&folder).and_then(|f| f.sync_all()).map_err(|e| refused(&folder, "sync", &e))?;
+            let lock = Lock::acquire(&folder, &scope, &owner, lease)?;
+            let found = folder::generations(&folder)?;
+            let is_empty = Log::peek(&folder, scope.as_str()).is_ok_and(|stored| stored.is_empty());
+            let Some(newest) = found.first().filter(|_| !is_empty) else { return Ok(None) };
+            let (current, aside) = (folder::log(&folder, *newest), folder::aside(&folder));
+            fs::hard_link(&current, &aside)
+                .or_else(|_| fs::copy(&current, &aside).map(drop))
+                .map_err(|e| refused(&aside, "write", &e))?;
+            // An empty log in its place: without any, one of an older generation could count again.
+            Log::begin(folder::log(&folder, lock.generation()), scope.as_str(), Checkpoint::new())?;
             Ok(Some(aside))
         })
         .await
@@ -96,96 +103,95 @@ impl FileStore {
         }
     }
 
-    fn held(&self, lease: &Lease) -> Result<Arc<Mutex<Held>>> {
-        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        open.get(lease.scope().as_str()).cloned().ok_or_else(|| fenced(lease.scope()))
+    fn open(&self) -> MutexGuard<'_, HashMap<String, Slot>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Does file work under a lease that is the newest.
+    /// Does file work under a lease that is the newest. Works are done in the order in which their futures were first
+    /// polled; one whose future is dropped meanwhile is done to its end or not at all.
     async fn under<T: Send + 'static>(
         &self,
         lease: &Lease,
         work: impl FnOnce(&mut Held) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let (held, lease) = (self.held(lease)?, lease.clone());
+        let slot = self.open().get(lease.scope().as_str()).cloned();
+        let mut slot = slot.ok_or_else(|| fenced(lease.scope()))?.lock_owned().await;
+        let lease = lease.clone();
         Self::blocking(move || {
-            let mut held = held.lock().unwrap_or_else(PoisonError::into_inner);
-            if held.epoch != lease.epoch() || !held.lock.is_ours()? {
-                return Err(fenced(lease.scope()));
-            }
-            work(&mut held)
+            let held = slot.as_mut().filter(|held| held.lock.is_of(&lease));
+            let held = held.ok_or_else(|| fenced(lease.scope()))?;
+            held.lock.is_ours()?;
+            work(held)
         })
         .await
     }
-}
 
-/// Makes a folder with the rights of its owner alone.
-fn make_folder(folder: &Path) -> Result<()> {
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(folder)
-        .map_err(|e| refused(folder, "make the folder", &e))
-}
-
-/// An error of the file system, with what to do about it.
-fn refused(path: &Path, what: &str, error: &std::io::Error) -> Error {
-    use std::io::ErrorKind as Io;
-    let (code, hint) = match error.kind() {
-        Io::PermissionDenied | Io::ReadOnlyFilesystem => {
-            ("state.read_only", "let the process write there, or name another folder with --state-dir")
-        }
-        Io::StorageFull | Io::QuotaExceeded | Io::FileTooLarge => {
-            ("state.disk_full", "free some space; nothing is lost, and the pipeline goes on by itself")
-        }
-        Io::NotADirectory | Io::AlreadyExists => {
-            ("state.no_folder", "something else is in the way: name another folder with --state-dir")
-        }
-        _ => ("state.io", "see to the disk, or name another folder with --state-dir"),
-    };
-    // A full disk may have room again; anything else needs a person.
-    let base = if code == "state.disk_full" { Error::transient(code) } else { Error::permanent(code) };
-    base.kind_of(ErrorKind::State).message(format!("cannot {what} {}: {error}", path.display())).hint(hint)
+    /// The same, before the deadline of the last renewal.
+    async fn under_live<T: Send + 'static>(
+        &self,
+        lease: &Lease,
+        work: impl FnOnce(&mut Held) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.under(lease, |held| {
+            let lease = held.lock.lease();
+            // Invariant 12: past the deadline nothing until it is renewed.
+            if Uptime::now() >= lease.deadline() {
+                return Err(expired(lease.scope()));
+            }
+            let done = work(held)?;
+            // Whoever stood still while it worked has worked on files that no longer count.
+            held.lock.is_ours()?;
+            Ok(done)
+        })
+        .await
+    }
 }
 
 #[async_trait]
 impl CheckpointStore for FileStore {
     async fn acquire(&self, scope: &StateScope, owner: &Owner) -> Result<Lease> {
         let folder = self.folder(scope);
-        let (scope_in, owner_in, ttl) = (scope.clone(), owner.clone(), self.lease);
+        let (scope, owner, ttl) = (scope.clone(), owner.clone(), self.lease);
         let held = Self::blocking(move || {
-            make_folder(&folder)?;
+            folder::make(&folder)?;
             // The lock comes first: before it nothing is read or written (invariant 12).
-            let (lock, epoch) = Lock::acquire(&folder, &scope_in, &owner_in, ttl)?;
-            let log = Log::open(&folder, scope_in.as_str())?;
-            Ok(Held { epoch, lock, log })
+            let lock = Lock::acquire(&folder, &scope, &owner, ttl)?;
+            let log = Log::open(&folder, scope.as_str(), lock.generation())?;
+            Ok(Held { lock, log })
         })
         .await?;
-        let lease = Lease::new(scope.clone(), owner.clone(), held.epoch, held.lock.deadline());
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        open.insert(scope.as_str().to_owned(), Arc::new(Mutex::new(held)));
+        let lease = held.lock.lease();
+        let slot = Arc::new(tokio::sync::Mutex::new(Some(held)));
+        self.open().insert(lease.scope().as_str().to_owned(), slot);
         Ok(lease)
     }
 
     async fn renew(&self, lease: &Lease) -> Result<Lease> {
         let ttl = self.lease;
-        let deadline = self.under(lease, move |held| held.lock.renew(ttl)).await?;
-        Ok(Lease::new(lease.scope().clone(), lease.owner().clone(), lease.epoch(), deadline))
+        self.under(lease, move |held| held.lock.renew(ttl)).await
     }
 
     async fn release(&self, lease: Lease) -> Result<()> {
-        // Let go only of what is this lease's own.
-        self.under(&lease, |_| Ok(())).await?;
-        self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(lease.scope().as_str());
-        Ok(())
+        let name = lease.scope().as_str();
+        let slot = self.open().get(name).cloned().ok_or_else(|| fenced(lease.scope()))?;
+        // After what is still under way, and before what is asked for later.
+        let mut held = slot.lock().await;
+        let held = held.take_if(|held| held.lock.is_of(&lease)).ok_or_else(|| fenced(lease.scope()))?;
+        {
+            let mut open = self.open();
+            if open.get(name).is_some_and(|there| Arc::ptr_eq(there, &slot)) {
+                open.remove(name);
+            }
+        }
+        Self::blocking(move || held.lock.is_ours()).await
     }
 
     async fn load(&self, lease: &Lease) -> Result<Checkpoint> {
-        self.under(lease, |held| Ok(held.log.checkpoint().clone())).await
+        self.under_live(lease, |held| Ok(held.log.checkpoint().clone())).await
     }
 
     async fn commit(&self, lease: &Lease, delta: &CheckpointDelta) -> Result<()> {
         let delta = delta.clone();
-        self.under(lease, move |held| held.log.append(&delta)).await
+        self.under_live(lease, move |held| held.log.append(&delta)).await
     }
 }

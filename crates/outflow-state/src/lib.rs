@@ -6,6 +6,7 @@
 
 mod file;
 mod memory;
+mod refusal;
 mod register;
 
 pub use file::FileStore;

@@ -5,9 +5,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use outflow_sdk::{
-    Checkpoint, CheckpointDelta, CheckpointStore, Error, Lease, Owner, Result, StateScope, Uptime,
-    async_trait,
+    Checkpoint, CheckpointDelta, CheckpointStore, Lease, Owner, Result, StateScope, Uptime, async_trait,
 };
+
+use crate::refusal::{expired, fenced, held};
 
 /// Checkpoints in memory: for tests, try-outs and pipelines whose sink holds the checkpoint. Clones share it.
 #[derive(Clone, Debug, Default)]
@@ -34,19 +35,24 @@ impl MemoryStore {
         self.scopes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Does something under a lease that is the newest.
+    /// Does something under a lease that is the newest and was not given up.
     fn with<T>(&self, lease: &Lease, act: impl FnOnce(&mut Scope) -> T) -> Result<T> {
         match self.lock().get_mut(lease.scope().as_str()) {
-            Some(scope) if scope.epoch == lease.epoch() => Ok(act(scope)),
+            Some(scope) if scope.epoch == lease.epoch() && scope.holder.is_some() => Ok(act(scope)),
             _ => Err(fenced(lease.scope())),
         }
     }
-}
 
-pub(crate) fn fenced(scope: &StateScope) -> Error {
-    Error::fenced("state.fenced")
-        .message(format!("another instance has taken over the state of {scope}"))
-        .hint("nothing is lost: the other instance goes on. Stop one of the two for good")
+    /// The same, before the deadline of the last renewal.
+    fn with_live<T>(&self, lease: &Lease, act: impl FnOnce(&mut Scope) -> T) -> Result<T> {
+        self.with(lease, |scope| {
+            // Invariant 12: past the deadline nothing until it is renewed.
+            match &scope.holder {
+                Some((_, deadline)) if Uptime::now() < *deadline => Ok(act(scope)),
+                _ => Err(expired(lease.scope())),
+            }
+        })?
+    }
 }
 
 #[async_trait]
@@ -57,9 +63,7 @@ impl CheckpointStore for MemoryStore {
         if let Some((holder, deadline)) = &state.holder
             && Uptime::now() < *deadline
         {
-            return Err(Error::transient("state.held")
-                .message(format!("{scope} is already run by {holder}"))
-                .hint("stop that one first, or give this pipeline another name"));
+            return Err(held(scope, holder));
         }
         state.epoch += 1;
         let deadline = Uptime::now().after(LEASE);
@@ -80,10 +84,10 @@ impl CheckpointStore for MemoryStore {
     }
 
     async fn load(&self, lease: &Lease) -> Result<Checkpoint> {
-        self.with(lease, |state| state.checkpoint.clone())
+        self.with_live(lease, |state| state.checkpoint.clone())
     }
 
     async fn commit(&self, lease: &Lease, delta: &CheckpointDelta) -> Result<()> {
-        self.with(lease, |state| state.checkpoint.apply(delta))
+        self.with_live(lease, |state| state.checkpoint.apply(delta))
     }
 }

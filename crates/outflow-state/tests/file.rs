@@ -1,44 +1,19 @@
 //! The file store: durability, damage, leases.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod common;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use outflow_sdk::{
-    Checkpoint, CheckpointDelta, CheckpointStore as _, Lease, Owner, Position, Result, StateDelta, StateScope,
-};
+use common::{at, owner, poll, position, schema, scope};
+use outflow_sdk::{Checkpoint, CheckpointStore as _, Lease, Result};
 use outflow_state::FileStore;
-
-fn owner(instance: &str) -> Owner {
-    Owner { host: "here".into(), pid: std::process::id(), instance: instance.into() }
-}
-
-fn scope() -> StateScope {
-    StateScope::pipeline("orders")
-}
 
 async fn open(store: &FileStore) -> Result<Lease> {
     store.acquire(&scope(), &owner("a")).await
-}
-
-fn at(n: u64) -> CheckpointDelta {
-    let mut delta = CheckpointDelta::new();
-    delta.set_position("main".into(), Position::token(n.to_string()));
-    delta
-}
-
-fn schema(n: u64, text: &str) -> CheckpointDelta {
-    let mut state = StateDelta::default();
-    state.put(format!("schema/{n}"), text);
-    let mut delta = at(n);
-    delta.append_state(state);
-    delta
-}
-
-fn position(checkpoint: &Checkpoint) -> Option<&str> {
-    checkpoint.position(&"main".into()).map(Position::as_str)
 }
 
 /// A store with these commits, given up.
@@ -107,6 +82,57 @@ async fn damage_anywhere_else_is_an_error_and_nothing_is_touched() {
 }
 
 #[tokio::test]
+async fn a_file_that_lost_all_its_changes_is_no_first_start() {
+    let (_folder, store, file) = filled(3).await;
+    let whole = fs::read(&file).unwrap();
+    let header = whole.iter().position(|b| *b == b'\n').unwrap() + 1;
+    let first = header + whole[header..].iter().position(|b| *b == b'\n').unwrap() + 1;
+    for cut in 0..first {
+        fs::write(&file, &whole[..cut]).unwrap();
+        assert_eq!(loaded(&store).await.unwrap_err().code(), "state.corrupt", "cut at {cut}");
+        assert_eq!(store.peek(&scope()).unwrap_err().code(), "state.corrupt", "cut at {cut}");
+    }
+}
+
+#[tokio::test]
+async fn a_log_that_cannot_be_written_anew_goes_on_growing() {
+    let (_folder, store, file) = filled(1).await;
+    let lease = open(&store).await.unwrap();
+    // In the way of the new log.
+    let way = file.with_file_name("checkpoint.new");
+    fs::create_dir(&way).unwrap();
+    let text = "x".repeat(1000);
+    for n in 0..300 {
+        store.commit(&lease, &schema(n % 10, &text)).await.unwrap();
+    }
+    assert!(fs::metadata(&file).unwrap().len() > 300_000);
+    fs::remove_dir(&way).unwrap();
+    for n in 0..300 {
+        store.commit(&lease, &schema(n % 10, &text)).await.unwrap();
+    }
+    assert!(fs::metadata(&file).unwrap().len() < 150_000);
+    store.release(lease).await.unwrap();
+    assert_eq!(loaded(&store).await.unwrap().states().len(), 10);
+}
+
+#[tokio::test]
+async fn a_log_put_aside_is_kept_and_the_next_start_is_a_first_one() {
+    let (_folder, store, file) = filled(3).await;
+    let before = fs::read(&file).unwrap();
+    let aside = store.set_aside(&scope()).await.unwrap().unwrap();
+    assert_eq!(fs::read(&aside).unwrap(), before);
+    assert!(store.peek(&scope()).unwrap().is_empty());
+    assert_eq!(store.set_aside(&scope()).await.unwrap(), None, "there is nothing more");
+    assert!(loaded(&store).await.unwrap().is_empty());
+    // Also a damaged one, but none in use.
+    fs::write(&file, "damaged").unwrap();
+    let second = store.set_aside(&scope()).await.unwrap().unwrap();
+    assert_ne!(second, aside);
+    let _lease = open(&store).await.unwrap();
+    assert_eq!(store.set_aside(&scope()).await.unwrap_err().code(), "state.held");
+}
+
+#[tokio::test]
 async fn a_newer_format_and_another_pipelines_file_are_refused() {
     let (_folder, store, file) = filled(1).await;
     let whole = fs::read_to_string(&file).unwrap();
@@ -154,13 +180,17 @@ async fn an_instance_that_stood_still_is_fenced_when_another_took_over() {
     let (old_store, new_store) = (store(), store());
     let old = open(&old_store).await.unwrap();
     old_store.commit(&old, &at(1)).await.unwrap();
-    let new = loop {
-        match new_store.acquire(&scope(), &owner("b")).await {
-            Ok(lease) => break lease,
-            Err(error) => assert_eq!(error.code(), "state.held"),
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    };
+    let new =
+        poll("the lease is taken over", async || match new_store.acquire(&scope(), &owner("b")).await {
+            Ok(lease) => Some(lease),
+            Err(error) => {
+                assert_eq!(error.code(), "state.held");
+                None
+            }
+        })
+        .await;
+    let new_store = new_store.lease(Duration::from_secs(60));
+    let new = new_store.renew(&new).await.unwrap();
     assert!(!old.is_live(), "taken over only after the deadline");
     assert!(new.epoch() > old.epoch());
     new_store.commit(&new, &at(2)).await.unwrap();
@@ -188,7 +218,7 @@ async fn what_is_in_the_way_of_the_folder_is_said() {
 async fn a_dropped_commit_is_stored_wholly_or_not_at_all_and_a_later_one_follows_it() {
     let (_folder, store, _file) = filled(1).await;
     let lease = open(&store).await.unwrap();
-    for n in 10..60 {
+    for n in 10..310 {
         let delta = at(n);
         // Polled once, then dropped.
         let dropped = store.commit(&lease, &delta);

@@ -2,24 +2,31 @@
 //!
 //! The lock file says who holds it, under which epoch and until when. A process that stands still past its deadline
 //! (SIGSTOP) keeps its OS lock; another may then put a new lock file in the place of the old one. The first sees, before
-//! its next write, that the file it has locked is no longer the one in the folder, and is fenced.
+//! and after each write, that the file it has locked is no longer the one in the folder, and is fenced.
+//!
+//! Whoever changes the lock file (acquires, renews, takes over) holds the gate while it does: a second OS lock, on a
+//! file that is never replaced. So nobody takes over from one who is just renewing, and of two who would take over one
+//! does. Nobody waits at the gate: it is busy only while the lease is free or over.
 
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io::Read as _;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{ErrorKind as Io, Read as _};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use outflow_sdk::{Error, Owner, Result, StateScope, Uptime};
+use outflow_sdk::{Error, Lease, Owner, Result, StateScope, Uptime};
 use serde::{Deserialize, Serialize};
 
-use super::refused;
+use super::folder::{generations, refused};
+use crate::refusal::{fenced, held};
 
 /// What a lock file says.
 #[derive(Debug, Serialize, Deserialize)]
 struct Content {
     epoch: u64,
     owner: Owner,
+    /// Which log the owner writes.
+    generation: u64,
     /// Milliseconds of the machine's uptime until which the lease holds.
     deadline_ms: u64,
     /// Differs with each start of the machine, which the uptime is only comparable within.
@@ -30,94 +37,107 @@ struct Content {
 pub(super) struct Lock {
     path: PathBuf,
     file: File,
-    epoch: u64,
+    scope: StateScope,
     owner: Owner,
+    epoch: u64,
+    generation: u64,
     deadline: Uptime,
 }
 
-/// Longer than any pause between deciding to renew and having renewed.
+/// What an owner that is still alive may need, at its deadline, to end what it has begun.
 const MARGIN: Duration = Duration::from_secs(1);
 
 impl Lock {
-    pub(super) fn acquire(
-        folder: &Path,
-        scope: &StateScope,
-        owner: &Owner,
-        ttl: Duration,
-    ) -> Result<(Self, u64)> {
+    /// Takes the lock, or refuses and has changed nothing.
+    pub(super) fn acquire(folder: &Path, scope: &StateScope, owner: &Owner, ttl: Duration) -> Result<Self> {
         let path = folder.join("lock");
-        let open = || {
-            OpenOptions::new()
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .mode(0o600)
-                .open(&path)
-                .map_err(|e| refused(&path, "open", &e))
-        };
-        let mut file = open()?;
-        let mut before = read(&file);
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let holder = before.as_ref().filter(|c| c.is_over(owner));
-                if holder.is_none() {
-                    return Err(held(scope, before.as_ref()));
-                }
-                // The holder stands still past its deadline: a new file in the old one's place fences it.
-                let fresh = folder.join(format!("lock.{}", owner.instance));
-                let new = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&fresh);
-                let new = new.map_err(|e| refused(&fresh, "make", &e))?;
-                new.try_lock().map_err(|_| held(scope, before.as_ref()))?;
-                std::fs::rename(&fresh, &path).map_err(|e| refused(&path, "replace", &e))?;
-                file = new;
+        // Before the gate, so that a live owner never finds it busy.
+        let (mut file, mut fresh) = open(&path)?;
+        let free = try_lock(&file, &path)?;
+        if !free {
+            refuse_live(&file, scope, owner)?;
+        }
+        let _gate = gate(folder)?.ok_or_else(|| held_by(&file, scope))?;
+        if !is_there(&file, &path)? {
+            // Another has taken over since.
+            return Err(held_by(&open(&path)?.0, scope));
+        }
+        let before = read(&file);
+        let take_over = !free && !try_lock(&file, &path)?;
+        if take_over {
+            // It may have been renewed since.
+            refuse_live(&file, scope, owner)?;
+            // The holder stands still past its deadline: a new file in the old one's place fences it.
+            let new = folder.join("lock.new");
+            (file, fresh) = (open(&new)?.0, true);
+            if !try_lock(&file, &new)? {
+                return Err(held_by(&file, scope));
             }
-            Err(TryLockError::Error(e)) => return Err(refused(&path, "lock", &e)),
+            file.set_len(0).map_err(|e| refused(&new, "write", &e))?;
         }
-        // Between opening and locking another may have put its own file there.
-        let same =
-            path.metadata().is_ok_and(|there| file.metadata().is_ok_and(|ours| ours.ino() == there.ino()));
-        if !same {
-            return Err(held(scope, read(&open()?).as_ref()));
-        }
-        before = read(&file).or(before);
+        let generation = next_generation(folder, before.as_ref(), fresh)?;
         let epoch = before.map_or(1, |c| c.epoch + 1);
-        let mut lock = Self { path, file, epoch, owner: owner.clone(), deadline: Uptime::now() };
-        lock.renew(ttl)?;
-        Ok((lock, epoch))
-    }
-
-    /// Whether the locked file is still the one in the folder.
-    pub(super) fn is_ours(&self) -> Result<bool> {
-        let ours = self.file.metadata().map_err(|e| refused(&self.path, "look at", &e))?;
-        match self.path.metadata() {
-            Ok(there) => Ok(there.ino() == ours.ino() && there.dev() == ours.dev()),
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(false),
-            Err(e) => Err(refused(&self.path, "look at", &e)),
+        let (scope, owner) = (scope.clone(), owner.clone());
+        let mut lock = Self { path, file, scope, owner, epoch, generation, deadline: Uptime::now() };
+        lock.sign(ttl)?;
+        if take_over {
+            fs::rename(folder.join("lock.new"), &lock.path)
+                .map_err(|e| refused(&lock.path, "replace", &e))?;
         }
+        Ok(lock)
     }
 
-    pub(super) fn deadline(&self) -> Uptime {
-        self.deadline
+    /// The lease that this lock stands for.
+    pub(super) fn lease(&self) -> Lease {
+        Lease::new(self.scope.clone(), self.owner.clone(), self.epoch, self.deadline)
+    }
+
+    /// Whether it was this lease that the lock was taken for.
+    pub(super) fn is_of(&self, lease: &Lease) -> bool {
+        self.epoch == lease.epoch() && self.owner == *lease.owner()
+    }
+
+    /// Which log its owner writes.
+    pub(super) fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Refuses when another has taken over.
+    pub(super) fn is_ours(&self) -> Result<()> {
+        if is_there(&self.file, &self.path)? { Ok(()) } else { Err(fenced(&self.scope)) }
     }
 
     /// Writes a new deadline.
-    pub(super) fn renew(&mut self, ttl: Duration) -> Result<Uptime> {
+    pub(super) fn renew(&mut self, ttl: Duration) -> Result<Lease> {
+        let folder = self.path.parent().unwrap_or(Path::new("."));
+        let Some(_gate) = gate(folder)? else {
+            self.is_ours()?;
+            return Err(Error::transient("state.busy")
+                .message(format!("another instance looks at the state of {}", self.scope))
+                .hint("it is tried again"));
+        };
+        self.is_ours()?;
+        self.sign(ttl)?;
+        Ok(self.lease())
+    }
+
+    /// Says whose the lock is, and until when.
+    fn sign(&mut self, ttl: Duration) -> Result<()> {
         let deadline = Uptime::now().after(ttl);
         let content = Content {
             epoch: self.epoch,
             owner: self.owner.clone(),
+            generation: self.generation,
             deadline_ms: millis(deadline),
             boot: boot(),
         };
         let text = serde_json::to_string(&content)
             .map_err(|e| Error::internal("state.lock").message(e.to_string()))?;
-        // Of one width, so that a reader never sees the end of a longer one behind it.
-        let line = format!("{text:<400}\n");
-        self.file.write_all_at(line.as_bytes(), 0).map_err(|e| refused(&self.path, "write", &e))?;
+        self.file
+            .write_all_at(format!("{text}\n").as_bytes(), 0)
+            .map_err(|e| refused(&self.path, "write", &e))?;
         self.deadline = deadline;
-        Ok(deadline)
+        Ok(())
     }
 }
 
@@ -127,32 +147,81 @@ impl Content {
         let now = millis(Uptime::now());
         self.owner.host == own.host
             && self.boot == boot()
-            && now > self.deadline_ms + MARGIN.as_millis() as u64
+            && now > self.deadline_ms.saturating_add(MARGIN.as_millis() as u64)
     }
 }
 
-fn millis(at: Uptime) -> u64 {
-    // Uptimes are differences from the machine's start.
-    u64::try_from(at.since_boot().as_millis()).unwrap_or(u64::MAX)
+/// Opens a lock file, and tells whether it was made.
+fn open(path: &Path) -> Result<(File, bool)> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).mode(0o600);
+    match options.clone().create_new(true).open(path) {
+        Ok(file) => return Ok((file, true)),
+        Err(e) if e.kind() == Io::AlreadyExists => {}
+        Err(e) => return Err(refused(path, "open", &e)),
+    }
+    let opened = options.create(true).truncate(false).open(path);
+    opened.map(|file| (file, false)).map_err(|e| refused(path, "open", &e))
 }
 
-fn boot() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
-        .map(|s| s.trim().to_owned())
-        .unwrap_or_default()
+/// Which log the new owner of a lock writes. Only a lock file that goes from one hand to the other proves that its last
+/// owner has ended; otherwise, also where nobody can tell, the new owner gets a log of its own.
+fn next_generation(folder: &Path, before: Option<&Content>, fresh: bool) -> Result<u64> {
+    let fresh = fresh || before.is_none();
+    let recorded = before.map_or(0, |c| c.generation);
+    Ok(match generations(folder)?.first() {
+        Some(found) => recorded.max(*found) + u64::from(fresh),
+        None => recorded + u64::from(fresh && recorded > 0),
+    })
+}
+
+fn try_lock(file: &File, path: &Path) -> Result<bool> {
+    match file.try_lock() {
+        Ok(()) => Ok(true),
+        Err(TryLockError::WouldBlock) => Ok(false),
+        Err(TryLockError::Error(e)) => Err(refused(path, "lock", &e)),
+    }
+}
+
+/// Enters the gate until the file is dropped; `None` while another is in it.
+fn gate(folder: &Path) -> Result<Option<File>> {
+    let path = folder.join("lock.gate");
+    let (file, _) = open(&path)?;
+    Ok(try_lock(&file, &path)?.then_some(file))
+}
+
+/// Whether an open file is the one of that name.
+fn is_there(file: &File, path: &Path) -> Result<bool> {
+    let ours = file.metadata().map_err(|e| refused(path, "look at", &e))?;
+    match path.metadata() {
+        Ok(there) => Ok(there.ino() == ours.ino() && there.dev() == ours.dev()),
+        Err(e) if e.kind() == Io::NotFound => Ok(false),
+        Err(e) => Err(refused(path, "look at", &e)),
+    }
+}
+
+/// Refuses unless the holder of a file that is locked stands still past its deadline.
+fn refuse_live(file: &File, scope: &StateScope, own: &Owner) -> Result<()> {
+    if read(file).is_some_and(|c| c.is_over(own)) { Ok(()) } else { Err(held_by(file, scope)) }
+}
+
+fn held_by(file: &File, scope: &StateScope) -> Error {
+    held(scope, read(file).map_or_else(|| "another process".to_owned(), |c| c.owner.to_string()))
 }
 
 fn read(file: &File) -> Option<Content> {
     let mut text = String::new();
     let mut reader = file;
     std::io::Seek::rewind(&mut reader).ok()?;
-    reader.take(4096).read_to_string(&mut text).ok()?;
-    serde_json::from_str(text.trim()).ok()
+    reader.take(64 << 10).read_to_string(&mut text).ok()?;
+    // Behind it may be the end of a longer one.
+    serde_json::from_str(text.lines().next()?).ok()
 }
 
-fn held(scope: &StateScope, holder: Option<&Content>) -> Error {
-    let who = holder.map_or_else(|| "another process".to_owned(), |c| c.owner.to_string());
-    Error::transient("state.held")
-        .message(format!("{scope} is already run by {who}"))
-        .hint("stop that one first, or give this pipeline another name")
+fn millis(at: Uptime) -> u64 {
+    u64::try_from(at.since_boot().as_millis()).unwrap_or(u64::MAX)
+}
+
+fn boot() -> String {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|s| s.trim().to_owned()).unwrap_or_default()
 }

@@ -19,7 +19,7 @@ use outflow_sdk::{Checkpoint, CheckpointDelta, Error, ErrorKind, PartitionId, Po
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::refused;
+use super::folder::{self, refused};
 
 const MAGIC: &str = "outflow-checkpoint";
 const VERSION: u32 = 1;
@@ -85,119 +85,194 @@ impl Line {
 
 #[derive(Debug)]
 pub(super) struct Log {
-    folder: PathBuf,
     path: PathBuf,
     pipeline: String,
     file: File,
     /// Bytes that are whole and synced.
     len: u64,
-    /// The length right after the log was last written anew.
-    base: u64,
+    /// Beyond this length the log is written anew.
+    limit: u64,
     checkpoint: Checkpoint,
-    /// The last write or sync failed: what is on disk behind `len` is unknown.
+    /// What is on disk behind `len`, or under this name, is unknown: only a new file will do.
     doubtful: bool,
 }
 
 impl Log {
-    /// Opens the log of a pipeline, or begins it.
-    pub(super) fn open(folder: &Path, pipeline: &str) -> Result<Self> {
-        let path = folder.join("checkpoint");
-        let text = match fs::read(&path) {
-            Ok(text) => text,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Vec::new(),
-            Err(e) => return Err(refused(&path, "read", &e)),
+    /// Opens the log of a pipeline, or begins it, as the owner of this generation. A log of an older generation is
+    /// copied: whoever wrote it may still do so.
+    pub(super) fn open(folder: &Path, pipeline: &str, generation: u64) -> Result<Self> {
+        let found = folder::generations(folder)?;
+        let path = folder::log(folder, generation);
+        let log = match found.first() {
+            Some(newest) if *newest == generation => Self::resume(path, pipeline)?,
+            Some(older) => {
+                let older = folder::log(folder, *older);
+                let checkpoint = Self::peek_file(&older, pipeline)?;
+                Self::begin(path, pipeline, checkpoint)?
+            }
+            None => {
+                let log = Self::begin(path, pipeline, Checkpoint::new())?;
+                folder::sync_above(folder)?;
+                log
+            }
         };
-        let (checkpoint, whole) = read(&path, pipeline, &text)?;
-        if whole == 0 {
-            let (file, len) = write_anew(folder, &path, pipeline, &checkpoint)?;
-            let pipeline = pipeline.to_owned();
-            let folder = folder.to_owned();
-            return Ok(Self { folder, path, pipeline, file, len, base: len, checkpoint, doubtful: false });
+        for older in found.into_iter().filter(|found| *found < generation) {
+            // In nobody's way: tried again at the next start.
+            let _ = fs::remove_file(folder::log(folder, older));
         }
-        let file = OpenOptions::new().write(true).open(&path).map_err(|e| refused(&path, "open", &e))?;
-        if whole < text.len() as u64 {
-            tracing::warn!(
-                file = %path.display(),
-                bytes = text.len() as u64 - whole,
-                "the last write was cut short by a crash; it had not been confirmed, and is taken back"
-            );
-            file.set_len(whole).and_then(|()| file.sync_all()).map_err(|e| refused(&path, "repair", &e))?;
-        }
-        let pipeline = pipeline.to_owned();
-        let folder = folder.to_owned();
-        Ok(Self { folder, path, pipeline, file, len: whole, base: whole, checkpoint, doubtful: false })
+        Ok(log)
     }
 
-    /// What a log says, without touching it.
-    pub(super) fn peek(path: &Path, pipeline: &str) -> Result<Checkpoint> {
-        match fs::read(path) {
-            Ok(text) => read(path, pipeline, &text).map(|(checkpoint, _)| checkpoint),
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Checkpoint::new()),
-            Err(e) => Err(refused(path, "read", &e)),
+    /// Writes a log that says just this.
+    pub(super) fn begin(path: PathBuf, pipeline: &str, checkpoint: Checkpoint) -> Result<Self> {
+        let prepared = Prepared::new(&path, pipeline, &checkpoint)?;
+        let (file, len) = prepared.place(&path)?;
+        let pipeline = pipeline.to_owned();
+        Ok(Self { path, pipeline, file, len, limit: limit(len), checkpoint, doubtful: false })
+    }
+
+    fn resume(path: PathBuf, pipeline: &str) -> Result<Self> {
+        let text = fs::read(&path).map_err(|e| refused(&path, "read", &e))?;
+        let (checkpoint, len) = read(&path, pipeline, &text)?;
+        let file = OpenOptions::new().write(true).open(&path).map_err(|e| refused(&path, "open", &e))?;
+        if len < text.len() as u64 {
+            tracing::warn!(
+                file = %path.display(),
+                bytes = text.len() as u64 - len,
+                "the last write was cut short by a crash; it had not been confirmed, and is taken back"
+            );
+            file.set_len(len).and_then(|()| file.sync_all()).map_err(|e| refused(&path, "repair", &e))?;
         }
+        let pipeline = pipeline.to_owned();
+        Ok(Self { path, pipeline, file, len, limit: limit(len), checkpoint, doubtful: false })
+    }
+
+    /// What the newest log in a folder says, without touching it.
+    pub(super) fn peek(folder: &Path, pipeline: &str) -> Result<Checkpoint> {
+        // A log that is gone by the time it is read has been replaced by a newer one.
+        for _ in 0..100 {
+            let Some(newest) = folder::generations(folder)?.first().copied() else { break };
+            let path = folder::log(folder, newest);
+            match Self::peek_file(&path, pipeline) {
+                Err(_) if !path.exists() => {}
+                result => return result,
+            }
+        }
+        Ok(Checkpoint::new())
+    }
+
+    fn peek_file(path: &Path, pipeline: &str) -> Result<Checkpoint> {
+        let text = fs::read(path).map_err(|e| refused(path, "read", &e))?;
+        read(path, pipeline, &text).map(|(checkpoint, _)| checkpoint)
     }
 
     pub(super) fn checkpoint(&self) -> &Checkpoint {
         &self.checkpoint
     }
 
-    /// Stores a change: durable when it returns, not stored when it fails.
+    /// Stores a change: durable when it returns. When it fails, the change may or may not be stored; the next one that
+    /// succeeds is stored without it.
     pub(super) fn append(&mut self, delta: &CheckpointDelta) -> Result<()> {
-        if self.doubtful || self.len > COMPACT_BYTES.max(self.base * 4) {
-            let mut whole = self.checkpoint.clone();
-            whole.apply(delta);
-            let (file, len) = write_anew(&self.folder, &self.path, &self.pipeline, &whole)?;
-            (self.file, self.len, self.base, self.doubtful) = (file, len, len, false);
-        } else {
-            let text = Line::of_delta(delta).text()?;
-            let written =
-                self.file.write_all_at(text.as_bytes(), self.len).and_then(|()| self.file.sync_data());
-            if let Err(e) = written {
-                // After a failed sync the kernel may have dropped what it could not write: start from a new file.
-                self.doubtful = true;
-                let _ = self.file.set_len(self.len);
-                return Err(refused(&self.path, "write", &e));
+        if self.doubtful || self.len > self.limit {
+            match self.rewrite(delta) {
+                Ok(()) => return Ok(()),
+                Err(error) if self.doubtful => return Err(error),
+                Err(error) => {
+                    tracing::warn!(code = error.code(), "the log of the checkpoint goes on growing: {error}");
+                    // Not at each commit.
+                    self.limit = self.len + COMPACT_BYTES.max(self.len / 4);
+                }
             }
-            self.len += text.len() as u64;
         }
+        let text = Line::of_delta(delta).text()?;
+        if let Err(e) = self.file.write_all_at(text.as_bytes(), self.len) {
+            // Cut off what is half written.
+            self.doubtful = self.file.set_len(self.len).is_err();
+            return Err(refused(&self.path, "write", &e));
+        }
+        if let Err(e) = self.file.sync_data() {
+            // The kernel may have dropped what it could not write, and would not say so again.
+            self.doubtful = true;
+            let _ = self.file.set_len(self.len);
+            return Err(refused(&self.path, "sync", &e));
+        }
+        self.len += text.len() as u64;
         self.checkpoint.apply(delta);
+        Ok(())
+    }
+
+    /// Stores a change by writing the log anew.
+    fn rewrite(&mut self, delta: &CheckpointDelta) -> Result<()> {
+        let mut checkpoint = self.checkpoint.clone();
+        checkpoint.apply(delta);
+        let prepared = Prepared::new(&self.path, &self.pipeline, &checkpoint)?;
+        // From here on the name may stand for the new file, whose name may not be durable.
+        self.doubtful = true;
+        let (file, len) = prepared.place(&self.path)?;
+        (self.file, self.len, self.limit, self.checkpoint) = (file, len, limit(len), checkpoint);
+        self.doubtful = false;
         Ok(())
     }
 }
 
-/// Writes a log that says just this, beside the old one, and puts it in its place.
-fn write_anew(folder: &Path, path: &Path, pipeline: &str, checkpoint: &Checkpoint) -> Result<(File, u64)> {
-    let new = folder.join("checkpoint.new");
-    let text = format!("{MAGIC} {VERSION} {pipeline}\n{}", Line::of_checkpoint(checkpoint).text()?);
-    let write = || {
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&new, path)?;
+/// How long a log may become that was written anew with this length.
+fn limit(len: u64) -> u64 {
+    COMPACT_BYTES.max(len.saturating_mul(4))
+}
+
+/// A new log beside the old one, whole and durable, not yet in its place.
+struct Prepared {
+    path: PathBuf,
+    file: File,
+    len: u64,
+}
+
+impl Prepared {
+    fn new(path: &Path, pipeline: &str, checkpoint: &Checkpoint) -> Result<Self> {
+        let text = format!("{MAGIC} {VERSION} {pipeline}\n{}", Line::of_checkpoint(checkpoint).text()?);
+        let mut new = path.as_os_str().to_owned();
+        new.push(".new");
+        let new = PathBuf::from(new);
+        let write = || {
+            let mut file =
+                OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+            file.write_all(text.as_bytes())?;
+            file.sync_all()?;
+            Ok(file)
+        };
+        match write() {
+            Ok(file) => Ok(Self { path: new, file, len: text.len() as u64 }),
+            Err(e) => {
+                // A full disk needs its room for other things.
+                let _ = fs::remove_file(&new);
+                Err(refused(path, "write", &e))
+            }
+        }
+    }
+
+    /// Puts it in the place of the old one, durably.
+    fn place(self, path: &Path) -> Result<(File, u64)> {
+        fs::rename(&self.path, path).map_err(|e| refused(path, "replace", &e))?;
         // The name is durable only when the folder is.
-        File::open(folder)?.sync_all()?;
-        Ok(file)
-    };
-    let file = write().map_err(|e| refused(path, "write", &e))?;
-    Ok((file, text.len() as u64))
+        folder::sync(path.parent().unwrap_or(Path::new(".")))?;
+        Ok((self.file, self.len))
+    }
 }
 
 /// What the text of a log says, and how many of its bytes are whole.
 fn read(path: &Path, pipeline: &str, text: &[u8]) -> Result<(Checkpoint, u64)> {
     let mut checkpoint = Checkpoint::new();
-    if text.is_empty() {
-        return Ok((checkpoint, 0));
-    }
     let corrupt = |offset: usize, what: &str| {
         Error::permanent("state.corrupt")
             .kind_of(ErrorKind::State)
             .message(format!("{} is damaged at byte {offset}: {what}", path.display()))
             .with("file", path.display())
             .hint(format!(
-                "restore the file from a backup, or start from the beginning:  outflow position reset {pipeline}"
+                "restore the file from a backup, or start from the beginning:  outflow position reset FILE, with the \
+                 file of pipeline {pipeline}"
             ))
     };
-    let mut offset = 0;
+    let (mut offset, mut lines) = (0, 0);
     for (n, line) in text.split_inclusive(|b| *b == b'\n').enumerate() {
         let is_last = offset + line.len() == text.len();
         let Some(line_text) = line.strip_suffix(b"\n") else {
@@ -222,8 +297,10 @@ fn read(path: &Path, pipeline: &str, text: &[u8]) -> Result<(Checkpoint, u64)> {
             }
         }
         offset += line.len();
+        lines += 1;
     }
-    Ok((checkpoint, offset as u64))
+    // The first change comes with the header, by rename.
+    if lines < 2 { Err(corrupt(offset, "it ends too early")) } else { Ok((checkpoint, offset as u64)) }
 }
 
 /// Checks the first line; `Err(None)` when it is none at all.
@@ -277,4 +354,56 @@ fn change(line: &[u8]) -> Result<Line, String> {
         return Err("the checksum does not match".into());
     }
     serde_json::from_str(json).map_err(|e| e.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(n: u64) -> CheckpointDelta {
+        let mut delta = CheckpointDelta::new();
+        delta.set_position("main".into(), Position::token(n.to_string()));
+        delta
+    }
+
+    fn stored(folder: &Path) -> Option<String> {
+        Log::peek(folder, "p").unwrap().position(&"main".into()).map(ToString::to_string)
+    }
+
+    /// The writer of an older generation has passed all checks when it is stopped, and goes on when another has taken
+    /// over: whatever it had under way, the other's commits stay.
+    #[test]
+    fn nothing_of_an_older_generation_touches_a_newer_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        let mut old = Log::open(folder, "p", 0).unwrap();
+        old.append(&at(1)).unwrap();
+        // Stopped between writing a new log and putting it in its place.
+        let half_way = Prepared::new(&old.path, "p", &old.checkpoint).unwrap();
+
+        let mut new = Log::open(folder, "p", 1).unwrap();
+        new.append(&at(2)).unwrap();
+        half_way.place(&old.path).unwrap();
+        assert_eq!(stored(folder).as_deref(), Some("2"));
+        old.append(&at(9)).unwrap();
+        assert_eq!(stored(folder).as_deref(), Some("2"));
+        old.rewrite(&at(9)).unwrap();
+        new.append(&at(3)).unwrap();
+        assert_eq!(stored(folder).as_deref(), Some("3"));
+        // What it left behind goes at the next start.
+        drop(new);
+        let new = Log::open(folder, "p", 1).unwrap();
+        assert_eq!(new.checkpoint().position(&"main".into()).map(Position::as_str), Some("3"));
+        assert_eq!(folder::generations(folder).unwrap(), [1]);
+    }
+
+    #[test]
+    fn a_takeover_that_did_not_get_to_its_own_log_leaves_the_old_one() {
+        let folder = tempfile::tempdir().unwrap();
+        Log::open(folder.path(), "p", 0).unwrap().append(&at(1)).unwrap();
+        // Generation 1 crashed before it wrote anything.
+        Log::open(folder.path(), "p", 2).unwrap();
+        assert_eq!(stored(folder.path()).as_deref(), Some("1"));
+        assert_eq!(folder::generations(folder.path()).unwrap(), [2]);
+    }
 }

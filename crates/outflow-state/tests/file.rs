@@ -22,7 +22,7 @@ async fn filled(commits: u64) -> (tempfile::TempDir, FileStore, PathBuf) {
     let store = FileStore::at(folder.path());
     let lease = open(&store).await.unwrap();
     for n in 1..=commits {
-        store.commit(&lease, &schema(n, "{}")).await.unwrap();
+        store.commit(&lease, &schema(n, n, "{}")).await.unwrap();
     }
     store.release(lease).await.unwrap();
     let file = store.folder(&scope()).join("checkpoint");
@@ -103,12 +103,12 @@ async fn a_log_that_cannot_be_written_anew_goes_on_growing() {
     fs::create_dir(&way).unwrap();
     let text = "x".repeat(1000);
     for n in 0..300 {
-        store.commit(&lease, &schema(n % 10, &text)).await.unwrap();
+        store.commit(&lease, &schema(n % 10, n, &text)).await.unwrap();
     }
     assert!(fs::metadata(&file).unwrap().len() > 300_000);
     fs::remove_dir(&way).unwrap();
     for n in 0..300 {
-        store.commit(&lease, &schema(n % 10, &text)).await.unwrap();
+        store.commit(&lease, &schema(n % 10, n, &text)).await.unwrap();
     }
     assert!(fs::metadata(&file).unwrap().len() < 150_000);
     store.release(lease).await.unwrap();
@@ -149,7 +149,7 @@ async fn the_log_is_written_anew_and_keeps_what_it_says() {
     let text = "x".repeat(1000);
     let mut largest = 0;
     for n in 0..1000 {
-        store.commit(&lease, &schema(n % 10, &text)).await.unwrap();
+        store.commit(&lease, &schema(n % 10, n, &text)).await.unwrap();
         largest = largest.max(fs::metadata(&file).unwrap().len());
     }
     assert!(largest < 150_000, "{largest}");

@@ -1,6 +1,8 @@
 //! What the tests of the stores share.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "each test uses its part")]
 
+pub mod child;
+
 use std::time::{Duration, Instant};
 
 use outflow_sdk::{Checkpoint, CheckpointDelta, Owner, Position, StateDelta, StateScope};
@@ -21,9 +23,9 @@ pub fn at(n: u64) -> CheckpointDelta {
 }
 
 /// A position together with a schema.
-pub fn schema(n: u64, text: &str) -> CheckpointDelta {
+pub fn schema(table: u64, n: u64, text: &str) -> CheckpointDelta {
     let mut state = StateDelta::default();
-    state.put(format!("schema/{n}"), text);
+    state.put(format!("schema/{table}"), text);
     let mut delta = at(n);
     delta.append_state(state);
     delta

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use outflow_core::{ChangeBatch, Error, EventRef, PositionCodec, Result};
 use schemars::JsonSchema;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::capabilities::{SinkCapabilities, SourceCapabilities};
@@ -284,6 +285,15 @@ impl Batch<ChangeEvent> {
     /// The events, in order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = EventRef<'_>> {
         self.items.iter().skip(self.from).take(self.len())
+    }
+
+    /// The rows of inserts, updates, upserts, deletes and snapshot reads as `T`, in commit order: the row after
+    /// the change, else (for a delete) the row before it. Other events have no row and are passed over.
+    ///
+    /// # Errors
+    /// Each item on its own, as for [`RowRef::deserialize`](outflow_core::RowRef::deserialize).
+    pub fn rows<'a, T: Deserialize<'a>>(&'a self) -> impl Iterator<Item = Result<T>> + use<'a, T> {
+        self.items.rows_in(self.from..self.to)
     }
 }
 

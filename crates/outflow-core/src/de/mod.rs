@@ -5,6 +5,7 @@ mod row;
 mod value;
 
 use std::fmt;
+use std::ops::Range;
 
 use crate::batch::ChangeBatch;
 use crate::error::Result;
@@ -41,7 +42,16 @@ impl ChangeBatch {
     /// # Errors
     /// Each item on its own, as for [`RowRef::deserialize`](crate::RowRef::deserialize).
     pub fn rows<'a, T: serde::Deserialize<'a>>(&'a self) -> impl Iterator<Item = Result<T>> + use<'a, T> {
-        self.iter().filter(has_row).filter_map(|event| Some(event.row_any()?.deserialize()))
+        self.rows_in(0..self.len())
+    }
+
+    /// [`rows`](Self::rows) of the events at these places only; places beyond the end are passed over.
+    pub fn rows_in<'a, T: serde::Deserialize<'a>>(
+        &'a self,
+        places: Range<usize>,
+    ) -> impl Iterator<Item = Result<T>> + use<'a, T> {
+        let events = self.iter().skip(places.start).take(places.len());
+        events.filter(has_row).filter_map(|event| Some(event.row_any()?.deserialize()))
     }
 }
 

@@ -59,6 +59,16 @@ impl SourceFactory for PollingFactory {
         format!("{}, {word} {}", place(config), tables.join(", "))
     }
 
+    fn validate(&self, config: &PollingConfig) -> Result<()> {
+        Options::new(config)?;
+        let database = match config.url.backend() {
+            #[cfg(feature = "postgres")]
+            Ok(Backend::Postgres(url)) => crate::postgres::address(url).map(drop),
+            other => other.map(drop),
+        };
+        database.map_err(|e| e.with("path", "url"))
+    }
+
     async fn check(&self, config: &PollingConfig, findings: &mut Findings) {
         check(config, findings).await;
     }

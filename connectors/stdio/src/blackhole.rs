@@ -91,7 +91,7 @@ impl SinkFactory for BlackholeFactory {
         Description {
             summary: "Looks at everything and keeps nothing; prints rows, bytes and a checksum at the end.",
             guarantees: "None: what arrives is gone. With a format the records are made and read as well.",
-            example: "sink: {type: blackhole, format: json}",
+            example: "sink:\n  type: blackhole\n  format: json\n",
         }
     }
 

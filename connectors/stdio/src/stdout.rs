@@ -41,7 +41,7 @@ impl SinkFactory for StdoutFactory {
             summary: "Records on standard output, one a line; logs go to standard error.",
             guarantees: "At least once: a batch counts as delivered once it has been written and flushed. What \
                          the reader does with it is the reader's: a crash of the reader loses what it had not read.",
-            example: "sink: {type: stdout}",
+            example: "sink:\n  type: stdout\n",
         }
     }
 

@@ -1,11 +1,12 @@
 //! From pipeline files to pipelines.
 
-use std::path::PathBuf;
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use outflow_config::{
     Block, Diagnostic, Loader, OnError as ConfiguredOnError, Part, PipelineFile, ProcessEnvironment,
-    RenderOptions, render_all,
 };
 use outflow_runtime::{OnError, PipelineOptions, PipelineSpec};
 use outflow_sdk::{
@@ -14,8 +15,8 @@ use outflow_sdk::{
 
 use crate::arguments::Files;
 use crate::exit::Exit;
-use crate::logging::Process;
-use crate::say::say;
+use crate::process::Process;
+use crate::say::obstacle;
 
 /// A pipeline with what the command line says about it.
 #[derive(Debug)]
@@ -23,6 +24,23 @@ pub(crate) struct Assembled {
     pub(crate) spec: PipelineSpec,
     /// The folder of its state.
     pub(crate) state: Option<PathBuf>,
+    /// The folder of dead letters for which the file names no place.
+    dead_letters: Option<PathBuf>,
+}
+
+impl Assembled {
+    /// Makes what must be there before it starts.
+    ///
+    /// # Errors
+    /// When the folder of the dead letters cannot be made.
+    pub(crate) fn prepare(&self) -> Result<()> {
+        let Some(folder) = &self.dead_letters else { return Ok(()) };
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
+        made.map_err(|e| {
+            let message = format!("cannot make the folder {}: {e}", folder.display());
+            obstacle("state.no_folder", message, "name another folder with --state-dir")
+        })
+    }
 }
 
 /// Reads the files; prints every mistake.
@@ -33,20 +51,8 @@ pub(crate) fn load(
     outcome: &str,
 ) -> Result<Vec<PipelineFile>, Exit> {
     let loaded = Loader::new(registry, &ProcessEnvironment).set(&files.set).load_paths(&files.paths);
-    report(&loaded.diagnostics, process, outcome);
+    process.report(&loaded.diagnostics, outcome);
     if loaded.has_errors() { Err(Exit::Configuration) } else { Ok(loaded.pipelines) }
-}
-
-/// Prints diagnostics: on stdout as JSON when that was asked for, else on stderr.
-pub(crate) fn report(diagnostics: &[Diagnostic], process: &Process, outcome: &str) {
-    if process.json {
-        if !diagnostics.is_empty() {
-            let list: Vec<_> = diagnostics.iter().map(Diagnostic::to_json).collect();
-            say!("{}", serde_json::json!({ "diagnostics": list }));
-        }
-        return;
-    }
-    eprint!("{}", render_all(diagnostics, outcome, RenderOptions { colour: process.colour }));
 }
 
 /// Where state is kept: `--state-dir`, else `.outflow` beside the file.
@@ -60,17 +66,14 @@ pub(crate) async fn assemble(
     file: PipelineFile,
     process: &Process,
 ) -> Result<Assembled, Box<Diagnostic>> {
-    match parts(registry, &file, process).await {
-        Ok((spec, state)) => Ok(Assembled { spec, state }),
-        Err((part, error)) => Err(Box::new(file.diagnose(part, &error))),
-    }
+    parts(registry, &file, process).await.map_err(|(part, error)| Box::new(file.diagnose(part, &error)))
 }
 
 async fn parts(
     registry: &Registry,
     file: &PipelineFile,
     process: &Process,
-) -> Result<(PipelineSpec, Option<PathBuf>), (Part, Error)> {
+) -> Result<Assembled, (Part, Error)> {
     let source = lookup(registry.get_source(&file.source.kind), &file.source)
         .and_then(|s| s.configure(file.source.config.clone()))
         .map_err(|e| (Part::Source, e))?;
@@ -106,7 +109,8 @@ async fn parts(
             (Arc::new(store) as _, Some(root.clone()))
         }
     };
-    let dead_letter = dead_letter(registry, file, &root).map_err(|e| (Part::DeadLetter, e))?;
+    let beside = state.as_ref().unwrap_or(&root);
+    let letters = dead_letters(registry, file, beside).map_err(|e| (Part::DeadLetter, e))?;
     let settings = &file.settings;
     let mut options = PipelineOptions::default();
     options.memory_budget = settings.memory_budget;
@@ -125,11 +129,11 @@ async fn parts(
         transforms,
         format,
         sink,
-        dead_letter,
+        dead_letter: letters.sink,
         store,
         options,
     };
-    Ok((spec, state))
+    Ok(Assembled { spec, state, dead_letters: letters.folder })
 }
 
 fn context(file: &PipelineFile) -> BuildContext {
@@ -184,30 +188,30 @@ impl ConfiguredFormat for Overridden {
     }
 }
 
-/// Where dead letters go: as the file says, else a file beside the state.
-fn dead_letter(
-    registry: &Registry,
-    file: &PipelineFile,
-    root: &std::path::Path,
-) -> Result<Option<Arc<dyn ConfiguredSink>>> {
+/// Where dead letters go.
+#[derive(Default)]
+struct DeadLetters {
+    sink: Option<Arc<dyn ConfiguredSink>>,
+    /// The folder to make, where the file names no place.
+    folder: Option<PathBuf>,
+}
+
+/// Where dead letters go: as the file says, else to a file beside the state.
+fn dead_letters(registry: &Registry, file: &PipelineFile, root: &Path) -> Result<DeadLetters> {
     if let Some(block) = &file.dead_letter {
-        return sink(registry, block).map(Some);
+        return Ok(DeadLetters { sink: Some(sink(registry, block)?), folder: None });
     }
     if file.settings.on_error != ConfiguredOnError::DeadLetter {
-        return Ok(None);
+        return Ok(DeadLetters::default());
     }
-    let path = root.join(&file.name).join("dead-letters.jsonl");
+    let folder = root.join(&file.name);
     // Relative paths of sinks start from the file's folder; this one starts where the process does.
-    let path = std::path::absolute(&path).unwrap_or(path);
-    let folder = path.parent().unwrap_or(root);
-    std::fs::create_dir_all(folder).map_err(|e| {
-        Error::permanent("state.io").message(format!("cannot make {}: {e}", folder.display()))
-    })?;
-    let config = serde_json::json!({ "path": path });
+    let folder = std::path::absolute(&folder).unwrap_or(folder);
+    let config = serde_json::json!({ "path": folder.join("dead-letters.jsonl") });
     let registered = registry.get_sink("file").ok_or_else(|| {
         Error::configuration("config.dead_letter")
             .message("this build has no sink \"file\" for dead letters")
             .hint("name a destination under   dead_letter:")
     })?;
-    registered.configure(config).map(Some)
+    Ok(DeadLetters { sink: Some(registered.configure(config)?), folder: Some(folder) })
 }

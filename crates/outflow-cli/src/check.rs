@@ -1,38 +1,39 @@
 //! `outflow validate` and `outflow check`.
 
-use outflow_sdk::{Findings, Level, Registry, serde_json};
+use outflow_config::{Diagnostic, Loader, ProcessEnvironment, Severity};
+use outflow_sdk::serde_json::json;
+use outflow_sdk::{Findings, Level, Registry};
 
 use crate::arguments::{Check, Files};
-use crate::assemble::{assemble, load, report};
+use crate::assemble::{Assembled, assemble, load};
 use crate::exit::Exit;
-use crate::logging::Process;
+use crate::output::span;
+use crate::process::Process;
 use crate::run::{LOOK, runtime};
 use crate::say::say;
 
 /// Looks for mistakes in the files alone.
 pub(crate) fn validate(registry: &Registry, files: &Files, process: &Process) -> Exit {
-    let pipelines = match load(registry, files, process, "") {
-        Ok(pipelines) => pipelines,
-        Err(exit) => return exit,
-    };
     let Ok(runtime) = runtime() else { return Exit::Environment };
-    let mut mistakes = Vec::new();
-    let names: Vec<String> = pipelines.iter().map(|p| p.name.clone()).collect();
-    for file in pipelines {
+    let loaded = Loader::new(registry, &ProcessEnvironment).set(&files.set).load_paths(&files.paths);
+    let mut diagnostics = loaded.diagnostics;
+    let names: Vec<String> = loaded.pipelines.iter().map(|p| p.name.clone()).collect();
+    for file in loaded.pipelines {
         if let Err(mistake) = runtime.block_on(assemble(registry, file, process)) {
-            mistakes.push(*mistake);
+            diagnostics.push(*mistake);
         }
     }
-    if !mistakes.is_empty() {
-        report(&mistakes, process, "");
-        return Exit::Configuration;
-    }
+    let valid = !diagnostics.iter().any(|d| d.severity == Severity::Error);
     if process.json {
-        say!("{}", serde_json::json!({ "valid": names }));
+        let list: Vec<_> = diagnostics.iter().map(Diagnostic::to_json).collect();
+        process.document(&json!({ "valid": valid, "pipelines": names, "diagnostics": list }));
     } else {
-        say!("valid: {}", names.join(", "));
+        process.report(&diagnostics, "");
+        if valid {
+            say!("valid: {}", names.join(", "));
+        }
     }
-    Exit::Ok
+    if valid { Exit::Ok } else { Exit::Configuration }
 }
 
 /// Looks at the systems, changing nothing.
@@ -48,25 +49,16 @@ pub(crate) fn check(registry: &Registry, arguments: &Check, process: &Process) -
         let one = match runtime.block_on(assemble(registry, file, process)) {
             Ok(one) => one,
             Err(mistake) => {
-                report(&[*mistake], process, "Nothing was changed.");
+                process.report(&[*mistake], "Nothing was changed.");
                 return Exit::Configuration;
             }
         };
-        let mut findings = Findings::new();
-        runtime.block_on(async {
-            let look = async {
-                one.spec.source.check(&mut findings).await;
-                one.spec.sink.check(&mut findings).await;
-            };
-            let _ = tokio::time::timeout(LOOK, look).await.map_err(|_| ());
-        });
+        let findings = runtime.block_on(look(&one));
         let name = &one.spec.name;
         errors += findings.iter().filter(|f| f.level == Level::Error).count();
         warnings += findings.iter().filter(|f| f.level == Level::Warn).count();
         if process.json {
-            documents.push(
-                serde_json::json!({ "pipeline": &**name, "findings": findings.iter().collect::<Vec<_>>() }),
-            );
+            documents.push(json!({ "pipeline": &**name, "findings": findings.iter().collect::<Vec<_>>() }));
         } else if arguments.sql {
             findings.iter().flat_map(|f| &f.remedy).for_each(|line| say!("{line}"));
         } else {
@@ -82,11 +74,30 @@ pub(crate) fn check(registry: &Registry, arguments: &Check, process: &Process) -
         }
     }
     if process.json {
-        say!("{}", serde_json::json!({ "pipelines": documents, "errors": errors, "warnings": warnings }));
+        process.document(&json!({ "pipelines": documents, "errors": errors, "warnings": warnings }));
     } else if !arguments.sql {
         say!("{}", summary(errors, warnings));
     }
     if errors > 0 { Exit::Environment } else { Exit::Ok }
+}
+
+/// What the connectors say of their systems.
+async fn look(one: &Assembled) -> Findings {
+    let mut findings = Findings::new();
+    let look = async {
+        one.spec.source.check(&mut findings).await;
+        one.spec.sink.check(&mut findings).await;
+    };
+    if tokio::time::timeout(LOOK, look).await.is_err() {
+        let message = format!("no answer within {}", span(LOOK));
+        findings.require(
+            false,
+            "check.no_answer",
+            message,
+            "see whether the systems can be reached from here",
+        );
+    }
+    findings
 }
 
 fn print(findings: &Findings) {

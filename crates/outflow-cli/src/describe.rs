@@ -3,26 +3,40 @@
 use std::sync::Arc;
 
 use clap::CommandFactory as _;
-use outflow_config::pipeline_schema;
+use outflow_config::{Role, nearest, pipeline_schema};
 use outflow_sdk::serde_json::{self, Value as Json};
-use outflow_sdk::{Description, Registered, Registry};
+use outflow_sdk::{Description, Error, Registered, Registry};
 
 use crate::arguments::Arguments;
 use crate::exit::Exit;
-use crate::logging::Process;
-use crate::say::{say, tell};
+use crate::keys::{Key, keys};
+use crate::process::Process;
+use crate::say::{mistake, say};
 
 /// One registered type.
 struct Entry {
-    role: &'static str,
+    role: Role,
     name: &'static str,
     description: Description,
     schema: Json,
+    /// Of a sink: the format of its records where none is named.
+    format: Option<&'static str>,
+}
+
+impl Entry {
+    fn keys(&self, root: &Json) -> Vec<Key> {
+        let mut keys = keys(root, &root["$defs"][format!("{}.{}", self.role.word(), self.name)]);
+        // The runtime's keys of a sink have the sink's own defaults.
+        if let (Some(format), Some(key)) = (self.format, keys.iter_mut().find(|k| k.name == "format")) {
+            key.default.get_or_insert_with(|| format.into());
+        }
+        keys
+    }
 }
 
 fn entries(registry: &Registry) -> Vec<Entry> {
     fn of<'a, R: Registered + ?Sized + 'a>(
-        role: &'static str,
+        role: Role,
         all: impl Iterator<Item = &'a Arc<R>>,
     ) -> impl Iterator<Item = Entry> {
         all.map(move |r| Entry {
@@ -30,14 +44,19 @@ fn entries(registry: &Registry) -> Vec<Entry> {
             name: r.type_name(),
             description: r.description(),
             schema: r.schema(),
+            format: None,
         })
     }
-    of("source", registry.sources())
-        .chain(of("sink", registry.sinks()))
-        .chain(of("transform", registry.transforms()))
-        .chain(of("format", registry.formats()))
-        .chain(of("store", registry.stores()))
-        .collect()
+    let mut entries: Vec<Entry> = of(Role::Source, registry.sources())
+        .chain(of(Role::Sink, registry.sinks()))
+        .chain(of(Role::Transform, registry.transforms()))
+        .chain(of(Role::Format, registry.formats()))
+        .chain(of(Role::Store, registry.stores()))
+        .collect();
+    for entry in entries.iter_mut().filter(|e| e.role == Role::Sink) {
+        entry.format = registry.get_sink(entry.name).and_then(|s| s.default_format());
+    }
+    entries
 }
 
 /// Lists everything in this build.
@@ -46,14 +65,14 @@ pub(crate) fn list(registry: &Registry, process: &Process) -> Exit {
     if process.json {
         let list: Vec<Json> = entries
             .iter()
-            .map(|e| serde_json::json!({ "role": e.role, "type": e.name, "summary": e.description.summary }))
+            .map(|e| serde_json::json!({ "role": e.role.word(), "type": e.name, "summary": e.description.summary }))
             .collect();
         say!("{}", Json::Array(list));
         return Exit::Ok;
     }
     let width = entries.iter().map(|e| e.name.len()).max().unwrap_or(0);
     for entry in entries {
-        say!("{:<10} {:<width$}  {}", entry.role, entry.name, entry.description.summary);
+        say!("{:<10} {:<width$}  {}", entry.role.word(), entry.name, entry.description.summary);
     }
     Exit::Ok
 }
@@ -66,15 +85,16 @@ pub(crate) fn describe(registry: &Registry, name: &str, process: &Process) -> Ex
         let mut names: Vec<&str> = all.iter().map(|e| e.name).collect();
         names.sort_unstable();
         names.dedup();
-        tell!("error[config.unknown_type]: this build has no \"{name}\"\n  it has {}", names.join(", "));
-        return Exit::Configuration;
+        return process.refuse(&unknown_type("type", name, &names));
     }
+    let root = pipeline_schema(registry);
     if process.json {
         let list: Vec<Json> = found
             .iter()
             .map(|e| {
                 serde_json::json!({
-                    "role": e.role, "type": e.name, "description": e.description, "schema": e.schema,
+                    "role": e.role.word(), "type": e.name, "description": e.description,
+                    "keys": e.keys(&root).iter().map(Key::to_json).collect::<Vec<_>>(), "schema": e.schema,
                 })
             })
             .collect();
@@ -85,8 +105,8 @@ pub(crate) fn describe(registry: &Registry, name: &str, process: &Process) -> Ex
         if i > 0 {
             say!();
         }
-        say!("{} {}\n{}", entry.role, entry.name, entry.description.summary);
-        keys(&entry.schema);
+        say!("{} {}\n{}", entry.role.word(), entry.name, entry.description.summary);
+        print(&entry.keys(&root));
         if !entry.description.guarantees.is_empty() {
             say!("\nGuarantees\n  {}", entry.description.guarantees.replace('\n', "\n  "));
         }
@@ -97,74 +117,34 @@ pub(crate) fn describe(registry: &Registry, name: &str, process: &Process) -> Ex
     Exit::Ok
 }
 
-/// Prints the keys of a schema: required ones first, each with type, default and meaning.
-fn keys(schema: &Json) {
-    let Some(properties) = schema.get("properties").and_then(Json::as_object).filter(|p| !p.is_empty())
-    else {
-        return;
+/// A type that is not there, with what is near it or else what there is.
+pub(crate) fn unknown_type(role: &str, name: &str, known: &[&str]) -> Error {
+    let hint = match nearest(name, known.iter().copied()) {
+        Some(near) => format!("did you mean \"{near}\"?"),
+        None => format!("there are {}", known.join(", ")),
     };
-    let required: Vec<&str> = schema
-        .get("required")
-        .and_then(Json::as_array)
-        .into_iter()
-        .flatten()
-        .filter_map(Json::as_str)
-        .collect();
+    let what = if role == "type" { String::new() } else { format!("{role} ") };
+    mistake("config.unknown_type", format!("this build has no {what}\"{name}\""), hint)
+}
+
+/// Prints the keys, each with its type, default and meaning.
+fn print(keys: &[Key]) {
+    if keys.is_empty() {
+        return;
+    }
     say!("\nKeys");
-    let width = properties.keys().map(String::len).max().unwrap_or(0);
-    let mut names: Vec<&String> = properties.keys().collect();
-    names.sort_by_key(|n| !required.contains(&n.as_str()));
-    for name in names {
-        let property = resolve(schema, &properties[name]);
-        let default = match property.get("default").or_else(|| properties[name].get("default")) {
-            Some(Json::Null) | None if required.contains(&name.as_str()) => " (required)".to_owned(),
-            Some(Json::Null) | None => String::new(),
+    let width = keys.iter().map(|k| k.name.len()).max().unwrap_or(0);
+    for key in keys {
+        let default = match &key.default {
+            _ if key.required => " (required)".to_owned(),
+            Some(Json::String(word)) => format!(" (default {word})"),
             Some(default) => format!(" (default {default})"),
+            None => String::new(),
         };
-        let about = properties[name].get("description").or_else(|| property.get("description"));
-        let about = about.and_then(Json::as_str).unwrap_or_default().replace('\n', " ");
-        say!("  {name:<width$}  {}{default}\n  {:width$}    {about}", kind(schema, property), "");
-    }
-}
-
-/// Follows a reference within the schema.
-fn resolve<'a>(schema: &'a Json, property: &'a Json) -> &'a Json {
-    let target = property.get("$ref").and_then(Json::as_str).and_then(|r| r.strip_prefix('#'));
-    target.and_then(|pointer| schema.pointer(pointer)).unwrap_or(property)
-}
-
-fn kind(schema: &Json, property: &Json) -> String {
-    if let Some(values) = property.get("enum").and_then(Json::as_array) {
-        return values.iter().filter_map(Json::as_str).collect::<Vec<_>>().join(" | ");
-    }
-    if let Some(value) = property.get("const").and_then(Json::as_str) {
-        return value.to_owned();
-    }
-    for word in ["anyOf", "oneOf"] {
-        if let Some(options) = property.get(word).and_then(Json::as_array) {
-            let mut kinds: Vec<String> = options.iter().map(|o| kind(schema, resolve(schema, o))).collect();
-            kinds.retain(|k| k != "null");
-            kinds.dedup();
-            return kinds.join(" | ");
+        say!("  {:<width$}  {}{default}", key.name, key.kind);
+        if !key.about.is_empty() {
+            say!("  {:width$}    {}", "", key.about);
         }
-    }
-    match (property.get("format").and_then(Json::as_str), property.get("type")) {
-        (Some(format @ ("size" | "timespan" | "password" | "uri")), _) => match format {
-            "timespan" => "duration".into(),
-            "password" => "secret".into(),
-            "uri" => "URL".into(),
-            other => other.into(),
-        },
-        (_, Some(Json::String(one))) if one == "array" => {
-            let items = property.get("items").map(|i| kind(schema, resolve(schema, i)));
-            format!("list of {}", items.unwrap_or_else(|| "values".into()))
-        }
-        (_, Some(Json::String(one))) if one == "object" => "block".into(),
-        (_, Some(Json::String(one))) => one.clone(),
-        (_, Some(Json::Array(many))) => {
-            many.iter().filter_map(Json::as_str).filter(|t| *t != "null").collect::<Vec<_>>().join(" | ")
-        }
-        _ => "any".into(),
     }
 }
 
@@ -177,7 +157,9 @@ pub(crate) fn schema(registry: &Registry) -> Exit {
 
 /// Prints completions.
 pub(crate) fn completions(shell: clap_complete::Shell) -> Exit {
-    clap_complete::generate(shell, &mut Arguments::command(), "outflow", &mut std::io::stdout());
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Arguments::command(), "outflow", &mut script);
+    say!("{}", String::from_utf8_lossy(&script).trim_end());
     Exit::Ok
 }
 

@@ -18,7 +18,7 @@ pub(crate) enum Exit {
 }
 
 impl Exit {
-    /// What an error that ended a pipeline means, by whether the pipeline had ever run.
+    /// What an error that ended a pipeline means, by whether the pipeline had ever connected.
     pub(crate) fn of(error: &Error, has_run: bool) -> Self {
         match error.kind() {
             ErrorKind::Configuration => Self::Configuration,

@@ -1,57 +1,92 @@
 //! `outflow init`: a pipeline file to start from, or a connector crate.
 
+use std::fmt::Write as _;
 use std::path::Path;
 
-use outflow_sdk::Registry;
+use outflow_config::pipeline_schema;
+use outflow_sdk::serde_json::{Value as Json, json};
+use outflow_sdk::{Registry, Result};
 
 use crate::arguments::Init;
+use crate::describe::unknown_type;
 use crate::exit::Exit;
-use crate::logging::Process;
-use crate::say::{say, tell};
+use crate::keys::{Key, keys};
+use crate::process::Process;
+use crate::say::{mistake, obstacle, say};
 
 /// Prints a pipeline file, or scaffolds a connector.
-pub(crate) fn init(registry: &Registry, arguments: &Init, _: &Process) -> Exit {
-    if arguments.source == "connector" {
-        return connector(&arguments.sink);
-    }
-    let (Some(source), Some(sink)) =
-        (registry.get_source(&arguments.source), registry.get_sink(&arguments.sink))
-    else {
-        let names = |all: Vec<&'static str>| all.join(", ");
-        tell!(
-            "error[config.unknown_type]: init needs a source and a sink of this build\n  sources: {}\n  sinks: {}",
-            names(registry.sources().map(|s| s.type_name()).collect()),
-            names(registry.sinks().map(|s| s.type_name()).collect())
-        );
-        return Exit::Configuration;
+pub(crate) fn init(registry: &Registry, arguments: &Init, process: &Process) -> Exit {
+    let made = if arguments.source == "connector" {
+        connector(&arguments.sink).map(|files| {
+            let text = files.join("\n");
+            (json!({ "files": files }), text)
+        })
+    } else {
+        pipeline(registry, arguments).map(|text| (json!({ "pipeline": text }), text))
     };
-    say!(
-        "# A pipeline from {} to {}. All keys: outflow describe {}",
-        source.type_name(),
-        sink.type_name(),
-        source.type_name()
-    );
-    say!("# Check it with   outflow check FILE   and run it with   outflow run FILE");
-    say!("name: my-pipeline");
-    say!("{}", block("source", source.type_name(), source.description().example));
-    if arguments.source == "polling" {
-        say!("transforms:\n  - type: outbox               # Debezium's column names; preset: eventuate");
+    match made {
+        Ok((document, _)) if process.json => process.document(&document),
+        Ok((_, text)) => say!("{}", text.trim_end()),
+        Err(error) => return process.refuse(&error),
     }
-    say!("{}", block("sink", sink.type_name(), sink.description().example));
-    say!("# on_error: dead-letter          # instead of stopping at an event that cannot be taken");
     Exit::Ok
 }
 
-/// The connector's own example, as the block of a file.
-fn block(key: &str, kind: &str, example: &str) -> String {
-    let example = example.trim_end();
-    if example.starts_with(&format!("{key}:")) {
-        return example.to_owned();
+/// A pipeline file: the examples of both, and what else may be said as comments.
+fn pipeline(registry: &Registry, arguments: &Init) -> Result<String> {
+    let source = registry.get_source(&arguments.source).ok_or_else(|| {
+        let known: Vec<&str> = registry.sources().map(|s| s.type_name()).collect();
+        unknown_type("source", &arguments.source, &known)
+    })?;
+    let sink = registry.get_sink(&arguments.sink).ok_or_else(|| {
+        let known: Vec<&str> = registry.sinks().map(|s| s.type_name()).collect();
+        unknown_type("sink", &arguments.sink, &known)
+    })?;
+    let root = pipeline_schema(registry);
+    let (from, to) = (source.type_name(), sink.type_name());
+    let mut text = format!(
+        "# From {from} to {to}. All keys:   outflow describe {from}   outflow describe {to}\n\
+         # Look for mistakes with   outflow check FILE   and start it with   outflow run FILE\n\
+         name: my-pipeline\n"
+    );
+    text += &block(&root, "source", from, source.description().example);
+    if registry.get_transform("outbox").is_some() && from == "polling" {
+        text += "transforms:\n  - type: outbox      # Debezium's column names; or   preset: eventuate\n";
     }
-    if example.is_empty() {
-        return format!("{key}:\n  type: {kind}");
+    text += &block(&root, "sink", to, sink.description().example);
+    let own = keys(&root, &root);
+    let own = own.iter().filter(|k| !["name", "source", "transforms", "sink"].contains(&k.name.as_str()));
+    text += &comments("", own);
+    Ok(text)
+}
+
+/// The connector's own example with the keys that are not in it.
+fn block(root: &Json, role: &str, kind: &str, example: &str) -> String {
+    let begins = format!("{role}:\n");
+    let mut text = if example.starts_with(&begins) {
+        example.trim_end().to_owned()
+    } else {
+        format!("{begins}  type: {kind}")
+    };
+    text.push('\n');
+    let keys = keys(root, &root["$defs"][format!("{role}.{kind}")]);
+    let left_out = keys.iter().filter(|k| !text.contains(&format!("\n  {}:", k.name)));
+    let comments = comments("  ", left_out);
+    text + &comments
+}
+
+/// Keys that may be left out, each as a comment.
+fn comments<'a>(indent: &str, keys: impl Iterator<Item = &'a Key>) -> String {
+    let mut text = String::new();
+    for key in keys.filter(|k| k.is_direct()) {
+        let value = key.default.as_ref().map(|d| match d {
+            Json::String(word) => format!(" {word}"),
+            other => format!(" {other}"),
+        });
+        let line = format!("{indent}# {}:{}", key.name, value.unwrap_or_default());
+        let _ = writeln!(text, "{line:<34} # {}", key.kind);
     }
-    format!("{key}:\n  {}", example.replace('\n', "\n  "))
+    text
 }
 
 const MANIFEST: &str = include_str!("../templates/connector/Cargo.toml.in");
@@ -59,40 +94,40 @@ const LIBRARY: &str = include_str!("../templates/connector/lib.rs.in");
 const TEST: &str = include_str!("../templates/connector/conformance.rs.in");
 const README: &str = include_str!("../templates/connector/README.md.in");
 
-/// Writes a connector crate into a folder of its name.
-fn connector(name: &str) -> Exit {
+/// Writes a connector crate into a folder of its name; gives the names of its files.
+fn connector(name: &str) -> Result<Vec<String>> {
     let fine = name.starts_with(|c: char| c.is_ascii_lowercase())
-        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
+        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+        && !name.ends_with('-');
     if !fine {
-        tell!(
-            "error[init.name]: \"{name}\" is no crate name\n  use lower-case letters, digits and -, such as acme-outflow-kafka"
-        );
-        return Exit::Configuration;
+        let hint = "use lower-case letters, digits and -, such as acme-outflow-kafka";
+        return Err(mistake("init.name", format!("\"{name}\" is no crate name"), hint));
     }
     let folder = Path::new(name);
     if folder.exists() {
-        tell!("error[init.exists]: {name} is already there\n  choose another name");
-        return Exit::Environment;
+        return Err(obstacle("init.exists", format!("{name} is already there"), "choose another name"));
     }
-    let files = [
+    let kind = name.rsplit('-').next().unwrap_or(name);
+    let mut written = Vec::new();
+    for (path, text) in [
         ("Cargo.toml", MANIFEST),
         ("src/lib.rs", LIBRARY),
         ("tests/conformance.rs", TEST),
         ("README.md", README),
-    ];
-    let kind = name.rsplit('-').next().unwrap_or(name);
-    for (path, text) in files {
+    ] {
         let path = folder.join(path);
-        let text =
-            text.replace("@NAME@", name).replace("@CRATE@", &name.replace('-', "_")).replace("@TYPE@", kind);
-        let text = text.replace("@VERSION@", env!("CARGO_PKG_VERSION"));
-        let written =
+        let text = text
+            .replace("@NAME@", name)
+            .replace("@CRATE@", &name.replace('-', "_"))
+            .replace("@TYPE@", kind)
+            .replace("@VERSION@", env!("CARGO_PKG_VERSION"));
+        let done =
             path.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| std::fs::write(&path, text));
-        if let Err(error) = written {
-            tell!("error[init.io]: cannot write {}: {error}", path.display());
-            return Exit::Environment;
-        }
-        say!("{}", path.display());
+        done.map_err(|e| {
+            let message = format!("cannot write {}: {e}", path.display());
+            obstacle("init.io", message, "run it in a folder that can be written to")
+        })?;
+        written.push(path.display().to_string());
     }
-    Exit::Ok
+    Ok(written)
 }

@@ -15,9 +15,10 @@ mod check;
 mod describe;
 mod exit;
 mod init;
-mod logging;
+mod keys;
 mod output;
 mod position;
+mod process;
 mod quickstart;
 mod run;
 mod say;
@@ -29,6 +30,7 @@ use outflow_sdk::Registry;
 
 use arguments::{Arguments, Verb};
 use exit::Exit;
+use process::Process;
 
 /// Runs the command line of this process with the types that `register` adds.
 ///
@@ -51,7 +53,8 @@ pub fn main(register: impl FnOnce(&mut Registry)) -> ExitCode {
 
 fn act(registry: &Registry, arguments: Arguments) -> Exit {
     let Arguments { verb, global } = arguments;
-    let process = match logging::settle(&global) {
+    let records = matches!(verb, Verb::Run(_) | Verb::Quickstart(_));
+    let process = match Process::settle(&global, records) {
         Ok(process) => process,
         Err(exit) => return exit,
     };

@@ -1,18 +1,22 @@
 //! Status lines: the same words as in `/readyz`, metrics and `--json`.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use outflow_runtime::{Counts, Observer, State, Status};
-use outflow_sdk::serde_json;
+use outflow_runtime::{Counts, LATENCY_BUCKETS_MS, Latency, Observer, State, Status};
+use outflow_sdk::Error;
+use outflow_sdk::serde_json::json;
 
-use crate::logging::Process;
-use crate::say::{say, tell};
+use crate::process::Process;
+use crate::say::{error_document, message, tell, tell_raw};
 
 /// Elsewhere than on a terminal, a line comes so often although nothing changed.
 const REPEAT: Duration = Duration::from_secs(10);
 /// On a terminal the last line is drawn anew so often.
 pub(crate) const TICK: Duration = Duration::from_millis(200);
+/// Rate and lag are those of so long a time, at least.
+const WINDOW: Duration = Duration::from_secs(1);
 
 /// Prints the status of pipelines to stderr.
 pub(crate) struct Reporter {
@@ -29,10 +33,12 @@ struct Line {
     observer: Observer,
     told: Option<(State, Option<String>)>,
     at: Instant,
-    /// Counts and time of the last rate.
-    rate_from: (Counts, Instant),
+    /// Where the window of rate and lag begins.
+    since: (Counts, Latency, Instant),
     rate: f64,
-    troubled_at: Option<u64>,
+    lag: Option<String>,
+    /// What had been delivered when it stalled.
+    stalled_at: Option<u64>,
 }
 
 impl Reporter {
@@ -40,144 +46,200 @@ impl Reporter {
         let width = observers.iter().map(|o| o.name().len()).max().unwrap_or(0);
         let now = Instant::now();
         let line = |observer: Observer| Line {
-            rate_from: (observer.counts(), now),
+            since: (observer.counts(), observer.latency(), now),
             observer,
             told: None,
             at: now,
             rate: 0.0,
-            troubled_at: None,
+            lag: None,
+            stalled_at: None,
         };
         let lines = observers.into_iter().map(line).collect();
         let live = std::io::stderr().is_terminal() && !process.json;
         Self { json: process.json, live, width, lines, drawn: 0 }
     }
 
-    /// Says something about one pipeline, apart from its status.
-    pub(crate) fn note(&mut self, name: &str, word: &str, text: &str) {
+    /// Says what the pipeline with this index is, in place of its first status.
+    pub(crate) fn greet(&mut self, index: usize, text: &str) {
+        let Some(line) = self.lines.get_mut(index) else { return };
+        line.told = Some((State::Starting, None));
+        let observer = line.observer.clone();
+        self.print(&observer, State::Starting, text, None);
+    }
+
+    /// Says where health and metrics are served.
+    pub(crate) fn listening(&mut self, address: SocketAddr) {
         self.erase();
         if self.json {
-            say!("{}", serde_json::json!({ "pipeline": name, "event": word, "message": text }));
+            tell!("{}", json!({ "listening": address.to_string() }));
         } else {
-            tell!("{} {name:<width$} {word:<9} {text}", clock(), width = self.width);
+            tell!("{} listening on http://{address}   /healthz /readyz /metrics", clock());
+        }
+    }
+
+    /// Says that a pipeline has ended in order.
+    pub(crate) fn stopped(&mut self, observer: &Observer) {
+        let status = observer.status();
+        let checkpoint =
+            status.checkpoint.first().map(|c| format!("checkpoint {c} durable; ")).unwrap_or_default();
+        self.print(
+            observer,
+            State::Stopped,
+            &format!("drained, {checkpoint}{}", totals(&status.counts)),
+            None,
+        );
+    }
+
+    /// Says that a pipeline has failed, and what to do.
+    pub(crate) fn failed(&mut self, observer: &Observer, error: &Error) {
+        let hint = error.hint_text().map(|h| format!("\n  {}", h.replace('\n', "\n  ")));
+        let text = format!(
+            "error[{}]: {}; {}{}",
+            error.code(),
+            message(error),
+            totals(&observer.counts()),
+            hint.unwrap_or_default()
+        );
+        self.print(observer, State::Failed, &text, Some(error));
+    }
+
+    fn print(&mut self, observer: &Observer, state: State, text: &str, error: Option<&Error>) {
+        self.erase();
+        if self.json {
+            let mut document = json!({
+                "pipeline": observer.name(), "state": state, "message": text, "status": observer.status(),
+            });
+            if let Some(error) = error {
+                document["error"] = error_document(error);
+                document["message"] = message(error).into();
+            }
+            tell!("{document}");
+        } else {
+            tell!("{} {:<width$} {:<8} {text}", clock(), observer.name(), state.as_str(), width = self.width);
         }
     }
 
     /// Prints what is new.
     pub(crate) fn tick(&mut self) {
-        let mut permanent = Vec::new();
+        let mut news = Vec::new();
         let mut drawn = Vec::new();
-        let (width, json, live) = (self.width, self.json, self.live);
+        let live = self.live;
         for line in &mut self.lines {
             let status = line.observer.status();
-            line.measure(&status);
             // The caller prints the end of a pipeline, which it alone knows.
             if status.state.is_final() {
                 continue;
             }
             let key = (status.state, status.trouble.as_ref().map(|t| t.code.clone()));
             let is_new = line.told.as_ref() != Some(&key);
+            line.measure(&status, is_new);
             let text = line.text(&status, is_new);
-            let head = format!("{} {:<width$} {:<9} ", clock(), line.observer.name(), status.state.as_str());
             if is_new || (!live && line.at.elapsed() >= REPEAT) {
-                if json {
-                    permanent.push(document(&line.observer, &status));
-                } else {
-                    permanent.push(format!("{head}{text}"));
-                }
+                news.push((line.observer.clone(), status.state, text));
                 line.told = Some(key);
                 line.at = Instant::now();
             } else if live {
-                drawn.push(format!("{head}{text}"));
+                let (name, state) = (line.observer.name(), status.state.as_str());
+                drawn.push(format!("{} {name:<width$} {state:<8} {text}", clock(), width = self.width));
             }
         }
-        if permanent.is_empty() && drawn.is_empty() {
+        for (observer, state, text) in news {
+            self.print(&observer, state, &text, None);
+        }
+        if drawn.is_empty() {
             return;
         }
         self.erase();
-        for text in permanent {
-            if json { say!("{text}") } else { tell!("{text}") }
+        for text in &drawn {
+            // A line that wraps could not be taken away again.
+            let cut: String = text.lines().next().unwrap_or_default().chars().take(columns()).collect();
+            tell!("{cut}");
         }
-        if live {
-            let mut out = std::io::stderr().lock();
-            for text in &drawn {
-                let cut: String = text.chars().take(columns()).collect();
-                let _ = writeln!(out, "{cut}");
-            }
-            self.drawn = drawn.len();
-        }
+        self.drawn = drawn.len();
     }
 
     /// Takes the live lines away.
-    pub(crate) fn erase(&mut self) {
+    fn erase(&mut self) {
         if self.drawn > 0 {
-            eprint!("\u{1b}[{}A\u{1b}[J", self.drawn);
+            tell_raw(&format!("\u{1b}[{}A\u{1b}[J", self.drawn));
             self.drawn = 0;
         }
     }
 }
 
-/// One status as a JSON document.
-pub(crate) fn document(observer: &Observer, status: &Status) -> String {
-    serde_json::json!({ "pipeline": observer.name(), "status": status }).to_string()
+fn totals(counts: &Counts) -> String {
+    format!("{} delivered, {} dead-lettered", grouped(counts.delivered), grouped(counts.dead_lettered))
 }
 
 impl Line {
-    fn measure(&mut self, status: &Status) {
-        let (before, at) = self.rate_from;
-        let elapsed = at.elapsed();
-        if elapsed >= Duration::from_secs(1) {
-            self.rate =
-                status.counts.delivered.saturating_sub(before.delivered) as f64 / elapsed.as_secs_f64();
-            self.rate_from = (status.counts, Instant::now());
+    /// Takes rate and lag since the last time; early when there is something new to say.
+    fn measure(&mut self, status: &Status, is_new: bool) {
+        let elapsed = self.since.2.elapsed();
+        if elapsed >= WINDOW || (is_new && elapsed >= TICK / 2) {
+            let latency = self.observer.latency();
+            let delivered = status.counts.delivered.saturating_sub(self.since.0.delivered);
+            self.rate = delivered as f64 / elapsed.as_secs_f64();
+            self.lag = lag(&latency.since(&self.since.1));
+            self.since = (status.counts, latency, Instant::now());
         }
         if status.state == State::Stalled {
-            self.troubled_at.get_or_insert(status.counts.delivered);
+            self.stalled_at.get_or_insert(status.counts.delivered);
         }
     }
 
     fn text(&mut self, status: &Status, is_new: bool) -> String {
         let counts = &status.counts;
-        let flow = |rate: f64| {
-            let checkpoint =
-                status.checkpoint.first().map(|c| format!("  checkpoint {c}")).unwrap_or_default();
-            format!(
-                "{}/s  in flight {} ({}){checkpoint}  rss {}",
-                grouped(rate.round() as u64),
-                grouped(counts.in_flight as u64),
-                size(counts.in_flight_bytes as u64),
-                size(outflow_admin::resident_bytes().unwrap_or(0))
-            )
+        let checkpoint = |before: &str| {
+            status.checkpoint.first().map(|c| format!("{before}checkpoint {c}")).unwrap_or_default()
         };
+        let flow = format!(
+            "{}/s  lag {}  in flight {} ({}){}  rss {}",
+            grouped(self.rate.round() as u64),
+            self.lag.as_deref().unwrap_or("-"),
+            grouped(counts.in_flight as u64),
+            size(counts.in_flight_bytes as u64),
+            checkpoint("  "),
+            size(outflow_admin::resident_bytes().unwrap_or(0))
+        );
         match status.state {
-            State::Flowing => match (is_new, self.troubled_at.take()) {
-                (true, Some(then)) if counts.delivered > then => {
+            State::Flowing => match self.stalled_at.take() {
+                Some(then) if is_new && counts.delivered > then => {
                     format!("going again, {} events caught up", grouped(counts.delivered - then))
                 }
-                _ => flow(self.rate),
+                _ => flow,
             },
             State::Idle => {
-                self.troubled_at = None;
+                self.stalled_at = None;
                 let last = status.last_event_ms.map_or_else(
                     || "no event yet".to_owned(),
                     |ms| format!("last event {} ago", span(Duration::from_millis(ms))),
                 );
-                let checkpoint =
-                    status.checkpoint.first().map(|c| format!(", checkpoint {c}")).unwrap_or_default();
-                format!("{last}{checkpoint}")
+                format!("{last}{}", checkpoint(", "))
             }
             _ => match (&status.trouble, &status.obstacle) {
                 (Some(t), _) => {
                     let retry = t
                         .retry_in_ms
                         .map(|ms| format!(", retry {} in {}", t.attempt, span(Duration::from_millis(ms))));
-                    let hint = t.hint.as_ref().map(|h| format!("\n  {h}")).unwrap_or_default();
-                    format!("{} {}{}; nothing lost{hint}", t.code, t.message, retry.unwrap_or_default())
+                    let hint = t.hint.as_ref().map(|h| format!("\n  {}", h.replace('\n', "\n  ")));
+                    let (retry, hint) = (retry.unwrap_or_default(), hint.unwrap_or_default());
+                    let message = t.message.strip_suffix("; nothing is lost").unwrap_or(&t.message);
+                    format!("{} {message}{retry}; nothing lost{hint}", t.code)
                 }
                 (None, Some(obstacle)) => obstacle.clone(),
-                (None, None) => flow(self.rate),
+                (None, None) => flow,
             },
         }
     }
+}
+
+/// The time within which 99 of 100 events went from the source's socket to the sink's confirmation.
+pub(crate) fn lag(latency: &Latency) -> Option<String> {
+    let last = LATENCY_BUCKETS_MS[LATENCY_BUCKETS_MS.len() - 1];
+    latency.quantile_ms(0.99).map(|ms| match ms {
+        ms if ms > last => format!("over {}", span(Duration::from_millis(last))),
+        ms => span(Duration::from_millis(ms)),
+    })
 }
 
 /// The time of day (UTC).

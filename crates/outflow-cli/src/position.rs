@@ -1,15 +1,16 @@
 //! `outflow position`.
 
 use outflow_config::PipelineFile;
-use outflow_sdk::{CheckpointDelta, Error, PartitionId, Registry, Result, StateScope, serde_json};
+use outflow_sdk::serde_json::{self, Value as Json, json};
+use outflow_sdk::{CheckpointDelta, Error, PartitionId, Registry, Result, StateScope};
 use outflow_state::FileStore;
 
 use crate::arguments::{Files, PositionAction, PositionArgs};
 use crate::assemble::{load, state_root};
 use crate::exit::Exit;
-use crate::logging::Process;
+use crate::process::Process;
 use crate::run::runtime;
-use crate::say::{say, tell};
+use crate::say::{mistake, say};
 
 /// Shows or changes where a pipeline goes on.
 pub(crate) fn position(registry: &Registry, arguments: &PositionArgs, process: &Process) -> Exit {
@@ -23,16 +24,7 @@ pub(crate) fn position(registry: &Registry, arguments: &PositionArgs, process: &
     match result {
         Ok(()) => Exit::Ok,
         Err(Failure::Told(exit)) => exit,
-        Err(Failure::Error(error)) => {
-            if process.json {
-                let text = serde_json::json!({ "code": error.code(), "message": error.to_string(), "hint": error.hint_text() });
-                say!("{text}");
-            } else {
-                tell!("error[{}]: {}", error.code(), error.text());
-                error.hint_text().into_iter().for_each(|hint| tell!("  {hint}"));
-            }
-            Exit::of(&error, false)
-        }
+        Err(Failure::Error(error)) => process.refuse(&error),
     }
 }
 
@@ -53,9 +45,10 @@ fn one(registry: &Registry, file: &std::path::Path, process: &Process) -> Result
     let mut pipelines = load(registry, &files, process, "Nothing was changed.").map_err(Failure::Told)?;
     match pipelines.len() {
         1 => Ok(pipelines.remove(0)),
-        n => Err(Error::configuration("config.one_pipeline")
-            .message(format!("need one pipeline, found {n}"))
-            .into()),
+        n => {
+            Err(mistake("config.one_pipeline", format!("there are {n} pipelines"), "name the file of one")
+                .into())
+        }
     }
 }
 
@@ -68,7 +61,7 @@ fn store(file: &PipelineFile, process: &Process) -> Result<(FileStore, StateScop
                 .hint("positions can be shown and changed where state is in files"));
         }
         Some(block) if process.state_dir.is_none() => {
-            let path = block.config.get("path").and_then(serde_json::Value::as_str).unwrap_or(".outflow");
+            let path = block.config.get("path").and_then(Json::as_str).unwrap_or(".outflow");
             file.folder().join(path)
         }
         _ => state_root(file, process),
@@ -85,14 +78,16 @@ fn show(registry: &Registry, files: &Files, process: &Process) -> Result<(), Fai
         if process.json {
             let positions: serde_json::Map<_, _> =
                 checkpoint.positions().map(|(k, v)| (k.as_str().to_owned(), v.as_str().into())).collect();
-            documents.push(serde_json::json!({ "pipeline": file.name, "source": checkpoint.fingerprint(), "positions": positions }));
+            documents.push(
+                json!({ "pipeline": file.name, "source": checkpoint.fingerprint(), "positions": positions }),
+            );
             continue;
         }
         say!("{}   {}", file.name, checkpoint.fingerprint().unwrap_or("nothing stored"));
         checkpoint.positions().for_each(|(partition, at)| say!("  {partition}  {at}"));
     }
     if process.json {
-        say!("{}", serde_json::Value::Array(documents));
+        process.document(&Json::Array(documents));
     }
     Ok(())
 }
@@ -122,7 +117,12 @@ fn set(
     let mut delta = CheckpointDelta::new();
     delta.set_position(partition.clone(), position.clone());
     change(&store, &scope, &delta)?;
-    say(process, &format!("{}: {partition} goes on after {}", file.name, codec.print(&position)));
+    let at = codec.print(&position);
+    if process.json {
+        process.document(&json!({ "pipeline": file.name, "partition": partition.as_str(), "position": at }));
+    } else {
+        say!("{}: {partition} goes on after {at}", file.name);
+    }
     Ok(())
 }
 
@@ -130,8 +130,14 @@ fn reset(file: &PipelineFile, process: &Process) -> Result<(), Failure> {
     let (store, scope) = store(file, process)?;
     let runtime = runtime().map_err(Failure::Told)?;
     // A damaged file must be resettable too, so it is set aside rather than read.
-    runtime.block_on(store.set_aside(&scope))?;
-    say(process, &format!("{}: starts from the beginning; the old state is kept beside it", file.name));
+    let aside = runtime.block_on(store.set_aside(&scope))?;
+    match &aside {
+        _ if process.json => process.document(&json!({ "pipeline": file.name, "kept": aside })),
+        Some(path) => {
+            say!("{}: starts from the beginning; what was stored is kept as {}", file.name, path.display())
+        }
+        None => say!("{}: starts from the beginning; nothing was stored", file.name),
+    }
     Ok(())
 }
 
@@ -146,8 +152,4 @@ fn change(store: &FileStore, scope: &StateScope, delta: &CheckpointDelta) -> Res
         store.release(lease).await
     })?;
     Ok(())
-}
-
-fn say(process: &Process, text: &str) {
-    if process.json { say!("{}", serde_json::json!({ "done": text })) } else { say!("{text}") }
 }

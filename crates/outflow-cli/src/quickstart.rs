@@ -2,23 +2,24 @@
 
 mod shop;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use outflow_config::{InputFile, Loader, ProcessEnvironment};
-use outflow_runtime::{Latency, Observer, Pipeline};
+use outflow_runtime::{Observer, Pipeline};
 use outflow_sdk::{Error, Registry, Result, serde_json};
 
 use crate::arguments::Quickstart;
-use crate::assemble::{assemble, report};
+use crate::assemble::assemble;
 use crate::exit::Exit;
-use crate::logging::Process;
 use crate::output::{grouped, span};
+use crate::process::Process;
 use crate::run::{Stops, runtime};
-use crate::say::tell;
-use shop::Shop;
-use tee::Tee;
+use crate::say::{obstacle, tell};
+use shop::{Commits, Shop};
+use tee::{Printed, Tee};
 
 mod tee;
 
@@ -30,11 +31,7 @@ pub(crate) fn quickstart(registry: &Registry, arguments: &Quickstart, process: &
     let Ok(runtime) = runtime() else { return Exit::Environment };
     match runtime.block_on(play(registry, arguments, process)) {
         Ok(exit) => exit,
-        Err(error) => {
-            tell!("error[{}]: {}", error.code(), error);
-            error.hint_text().into_iter().for_each(|hint| tell!("  {hint}"));
-            Exit::of(&error, false)
-        }
+        Err(error) => process.refuse(&error),
     }
 }
 
@@ -46,14 +43,22 @@ struct Folder {
 
 impl Folder {
     fn make(keep: Option<&Path>) -> Result<Self> {
-        let path = match keep {
-            Some(path) => path.to_owned(),
-            None => std::env::temp_dir().join(format!("outflow-{:04x}", std::process::id() & 0xffff)),
-        };
-        std::fs::create_dir_all(&path).map_err(|e| {
-            Error::permanent("quickstart.folder").message(format!("cannot make {}: {e}", path.display()))
-        })?;
-        Ok(Self { path, keep: keep.is_some() })
+        if let Some(path) = keep {
+            std::fs::create_dir_all(path).map_err(|e| in_the_way("make", path, &e))?;
+            return Ok(Self { path: path.to_owned(), keep: true });
+        }
+        // A folder that is there already is somebody's, and would be removed at the end.
+        let first = std::process::id();
+        for n in 0..=u32::from(u16::MAX) {
+            let name = format!("outflow-{:04x}", first.wrapping_add(n) & 0xffff);
+            let path = std::env::temp_dir().join(name);
+            match std::fs::create_dir(&path) {
+                Ok(()) => return Ok(Self { path, keep: false }),
+                Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
+                Err(e) => return Err(in_the_way("make", &path, &e)),
+            }
+        }
+        Err(obstacle("quickstart.folder", "every name for a folder is taken", "name one:   --keep DIR"))
     }
 }
 
@@ -63,6 +68,11 @@ impl Drop for Folder {
             let _ = std::fs::remove_dir_all(&self.path);
         }
     }
+}
+
+fn in_the_way(what: &str, path: &Path, error: &std::io::Error) -> Error {
+    let message = format!("cannot {what} {}: {error}", path.display());
+    obstacle("quickstart.folder", message, "name a folder that can be written to:   --keep DIR")
 }
 
 const PIPELINE: &str = "\
@@ -84,10 +94,12 @@ async fn play(registry: &Registry, arguments: &Quickstart, process: &Process) ->
     let folder = Folder::make(arguments.keep.as_deref())?;
     let database = folder.path.join("shop.db");
     let file = folder.path.join("shop.yaml");
-    std::fs::write(&file, PIPELINE).map_err(|e| {
-        Error::permanent("quickstart.folder").message(format!("cannot write {}: {e}", file.display()))
-    })?;
+    // A kept file is its owner's to change.
+    if !file.exists() {
+        std::fs::write(&file, PIPELINE).map_err(|e| in_the_way("write", &file, &e))?;
+    }
     shop::create(&database)?;
+    let earlier = shop::outbox(&database)?;
     let quiet = arguments.once;
     if !quiet {
         tell!(
@@ -102,32 +114,37 @@ async fn play(registry: &Registry, arguments: &Quickstart, process: &Process) ->
         InputFile::read(&file).map_err(|d| Error::internal("quickstart.file").message(d.message))?,
     ]);
     if loaded.has_errors() {
-        report(&loaded.diagnostics, process, "");
+        process.report(&loaded.diagnostics, "");
         return Ok(Exit::Configuration);
     }
     let Some(pipeline) = loaded.pipelines.into_iter().next() else { return Ok(Exit::Configuration) };
     let mut one = match assemble(registry, pipeline, process).await {
         Ok(one) => one,
         Err(mistake) => {
-            report(&[*mistake], process, "");
+            process.report(&[*mistake], "");
             return Ok(Exit::Configuration);
         }
     };
     let tee = Tee::over(one.spec.sink);
     one.spec.sink = tee.sink();
+    one.prepare()?;
     let handle = Pipeline::start(one.spec).await?;
     let observer = handle.observer();
     let shop = Shop::open(&database);
-    watch(&observer, arguments.once).await;
+    watch(&observer, &tee, &shop.commits(), arguments.once).await;
     let written = shop.close()?;
     // Everything that was committed before the end is delivered before it.
     let deadline = Instant::now() + Duration::from_secs(10);
-    while tee.count() < written.committed.len() && Instant::now() < deadline {
+    while !observer.status().state.is_final() && Instant::now() < deadline {
+        let printed: HashSet<String> = tee.printed(0).into_iter().map(|p| p.id).collect();
+        if written.committed.iter().all(|row| printed.contains(&row.id)) {
+            break;
+        }
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     handle.stop();
     handle.wait().await?;
-    let outcome = compare(&written, &tee.ids());
+    let outcome = compare(&written, &tee.printed(0), &earlier);
     if !quiet {
         tell!(
             "stopped   written {}, delivered {}, lost {}, out of order {}, rolled back and never shown {}",
@@ -156,35 +173,43 @@ fn next_steps(kept: Option<&Path>) {
     tell!("       outflow init polling stdout > orders.yaml                        your own database");
 }
 
-/// Until a signal, or until enough has been seen; a line of figures every second.
-async fn watch(observer: &Observer, once: bool) {
+/// Until a signal, until enough has been seen, or until the pipeline ends; a line of figures every second.
+async fn watch(observer: &Observer, tee: &Tee, commits: &Commits, once: bool) {
     let mut stops = Stops::new();
     let mut tick = tokio::time::interval(Duration::from_millis(if once { 5 } else { 1000 }));
     tick.tick().await;
-    let mut before = (observer.counts().delivered, Latency::default());
+    let mut seen = 0;
     loop {
         tokio::select! {
             () = stops.next() => return,
             _ = tick.tick() => {}
         }
         let delivered = observer.counts().delivered;
+        if observer.status().state.is_final() || (once && delivered >= ONCE) {
+            return;
+        }
         if once {
-            if delivered >= ONCE {
-                return;
-            }
             continue;
         }
-        let latency = observer.latency();
-        let p99 = latency.since(&before.1).quantile_ms(0.99);
+        let new = tee.printed(seen);
+        seen += new.len();
         tell!(
-            "flowing   {} events   {}/s   read→printed p99 {}   waiting {}                     ^C stops",
-            grouped(delivered),
-            delivered - before.0,
-            p99.map_or_else(|| "-".to_owned(), |ms| span(Duration::from_millis(ms))),
+            "flowing   {} events   {}/s   commit→printed p99 {}   waiting {}                     ^C stops",
+            grouped(seen as u64),
+            new.len(),
+            p99(&new, commits).map_or_else(|| "-".to_owned(), span),
             observer.counts().in_flight
         );
-        before = (delivered, latency);
     }
+}
+
+/// The time within which 99 of 100 events were printed after their commit began.
+fn p99(printed: &[Printed], commits: &Commits) -> Option<Duration> {
+    let commits = commits.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut took: Vec<Duration> =
+        printed.iter().filter_map(|p| Some(p.at.saturating_duration_since(*commits.get(&p.id)?))).collect();
+    took.sort_unstable();
+    took.get((took.len() * 99).div_ceil(100).checked_sub(1)?).copied()
 }
 
 struct Outcome {
@@ -197,28 +222,25 @@ struct Outcome {
 }
 
 /// Compares the writers' own notes with what was printed.
-fn compare(written: &shop::Written, printed: &[String]) -> Outcome {
-    let seen: std::collections::HashSet<&str> = printed.iter().map(String::as_str).collect();
+fn compare(written: &shop::Written, printed: &[Printed], earlier: &HashSet<String>) -> Outcome {
     let of: HashMap<&str, (&str, u64)> =
         written.committed.iter().map(|row| (row.id.as_str(), (row.key.as_str(), row.number))).collect();
     let mut last: HashMap<&str, u64> = HashMap::new();
-    let (mut out_of_order, mut phantoms) = (0, 0);
-    for id in printed {
-        match of.get(id.as_str()) {
-            Some((key, number)) => {
-                let before = last.entry(key).or_default();
-                out_of_order += usize::from(number <= before);
-                *before = (*before).max(*number);
-            }
-            None => phantoms += 1,
-        }
+    let mut out_of_order = 0;
+    // What a kept shop had written before is printed, too, and is in no notes of this run.
+    for (key, number) in printed.iter().filter_map(|p| of.get(p.id.as_str())) {
+        let before = last.entry(key).or_default();
+        out_of_order += usize::from(number <= before);
+        *before = (*before).max(*number);
     }
+    let seen: HashSet<&str> = printed.iter().map(|p| p.id.as_str()).collect();
+    let delivered = written.committed.iter().filter(|row| seen.contains(row.id.as_str())).count();
     Outcome {
         written: written.committed.len(),
-        delivered: seen.len() - phantoms.min(seen.len()),
-        lost: written.committed.iter().filter(|row| !seen.contains(row.id.as_str())).count(),
+        delivered,
+        lost: written.committed.len() - delivered,
         out_of_order,
-        phantoms,
+        phantoms: seen.iter().filter(|id| !of.contains_key(**id) && !earlier.contains(**id)).count(),
         rolled_back: written.rolled_back,
     }
 }

@@ -4,23 +4,27 @@ use std::time::Duration;
 
 use outflow_admin::Admin;
 use outflow_runtime::{Observer, Pipeline, PipelineHandle};
-use outflow_sdk::{Error, Registry, serde_json};
+use outflow_sdk::{Error, Registry};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
 use crate::arguments::{Run, StopAt};
-use crate::assemble::{Assembled, assemble, load, report};
+use crate::assemble::{Assembled, assemble, load};
 use crate::exit::Exit;
-use crate::logging::Process;
-use crate::output::{Reporter, TICK, grouped};
-use crate::say::{say, tell};
+use crate::output::{Reporter, TICK};
+use crate::process::Process;
+use crate::say::{mistake, tell};
 
 /// Runs pipelines until all have ended.
 pub(crate) fn run(registry: &Registry, arguments: &Run, process: &Process) -> Exit {
     let files = match load(registry, &arguments.files, process, "Nothing was started.") {
         Ok(files) if files.is_empty() => {
-            tell!("error[config.no_pipelines]: there is no pipeline file there. Nothing was started.");
-            return Exit::Configuration;
+            let message = "there is no pipeline file there; nothing was started";
+            return process.refuse(&mistake(
+                "config.no_pipelines",
+                message,
+                "name a file, or a folder of them",
+            ));
         }
         Ok(files) => files,
         Err(exit) => return exit,
@@ -42,7 +46,7 @@ pub(crate) fn run(registry: &Registry, arguments: &Run, process: &Process) -> Ex
             }
         }
         if !mistakes.is_empty() {
-            report(&mistakes, process, "Nothing was started.");
+            process.report(&mistakes, "Nothing was started.");
             return Exit::Configuration;
         }
         supervise(assembled, arguments.listen.or(process.listen), process).await
@@ -67,35 +71,36 @@ pub(crate) async fn supervise(
         Some(address) => match Admin::bind(address).await {
             Ok(server) => Some(server),
             Err(error) => {
-                tell!("error[{}]: {}", error.code(), error.text());
-                error.hint_text().into_iter().for_each(|hint| tell!("  {hint}"));
-                return Exit::Environment;
+                return process.refuse_as(&error, Exit::Environment);
             }
         },
         None => None,
     };
+    for one in &pipelines {
+        if let Err(error) = one.prepare() {
+            return process.refuse(&error);
+        }
+    }
     let mut ends = JoinSet::new();
     let mut observers = Vec::new();
     let mut greetings = Vec::new();
     for one in pipelines {
-        greetings.push((one.spec.name.to_string(), greeting(&one)));
+        greetings.push(greeting(&one));
         let handle = Pipeline::spawn(one.spec);
         observers.push(handle.observer());
         ends.spawn(end(handle));
     }
     let mut reporter = Reporter::new(observers.clone(), process);
-    for (name, text) in &greetings {
-        reporter.note(name, "starting", text);
-    }
+    greetings.iter().enumerate().for_each(|(i, text)| reporter.greet(i, text));
     let (close, closed) = tokio::sync::oneshot::channel::<()>();
     let server = server.map(|server| {
-        reporter.note("", "listening", &format!("http://{}   /healthz /readyz /metrics", server.address()));
+        reporter.listening(server.address());
         let closed = async {
             let _ = closed.await;
         };
         tokio::spawn(server.serve(observers.clone(), closed))
     });
-    let exit = watch(&mut ends, &observers, &mut reporter, process).await;
+    let exit = watch(&mut ends, &observers, &mut reporter).await;
     drop(close);
     if let Some(server) = server {
         let _ = server.await;
@@ -127,7 +132,6 @@ async fn watch(
     ends: &mut JoinSet<(Observer, Result<(), Error>)>,
     observers: &[Observer],
     reporter: &mut Reporter,
-    process: &Process,
 ) -> Exit {
     let mut stops = Stops::new();
     let mut tick = tokio::time::interval(TICK);
@@ -142,13 +146,12 @@ async fn watch(
                 }
             }
             ended = ends.join_next() => match ended {
-                Some(Ok((observer, result))) => exit = exit.max(farewell(&observer, result, reporter, process)),
+                Some(Ok((observer, result))) => exit = exit.max(farewell(&observer, result, reporter)),
                 Some(Err(error)) => {
                     tell!("error[pipeline.panic]: {error}");
                     exit = exit.max(Exit::Runtime);
                 }
                 None => {
-                    reporter.erase();
                     return exit;
                 }
             },
@@ -157,41 +160,15 @@ async fn watch(
     }
 }
 
-fn farewell(
-    observer: &Observer,
-    result: Result<(), Error>,
-    reporter: &mut Reporter,
-    process: &Process,
-) -> Exit {
-    let status = observer.status();
-    let counts = status.counts;
-    let totals =
-        format!("{} delivered, {} dead-lettered", grouped(counts.delivered), grouped(counts.dead_lettered));
+fn farewell(observer: &Observer, result: Result<(), Error>, reporter: &mut Reporter) -> Exit {
     match result {
         Ok(()) => {
-            let checkpoint =
-                status.checkpoint.first().map(|c| format!("checkpoint {c} durable; ")).unwrap_or_default();
-            reporter.note(observer.name(), "stopped", &format!("drained, {checkpoint}{totals}"));
+            reporter.stopped(observer);
             Exit::Ok
         }
         Err(error) => {
-            let has_run = counts.received > 0 || counts.checkpoints > 0;
-            if process.json {
-                reporter.erase();
-                let text = serde_json::json!({
-                    "pipeline": observer.name(), "event": "failed", "code": error.code(),
-                    "message": error.to_string(), "hint": error.hint_text(),
-                });
-                say!("{text}");
-            } else {
-                let hint = error.hint_text().map(|h| h.replace('\n', "\n  ")).map(|h| format!("\n  {h}"));
-                reporter.note(
-                    observer.name(),
-                    "failed",
-                    &format!("{error}; {totals}{}", hint.unwrap_or_default()),
-                );
-            }
-            Exit::of(&error, has_run)
+            reporter.failed(observer, &error);
+            Exit::of(&error, observer.has_run())
         }
     }
 }

@@ -42,3 +42,4 @@ pub use pipeline_schema::pipeline_schema;
 pub use process::{LogFormat, ProcessSettings};
 pub use render::{RenderOptions, render, render_all};
 pub use settings::{OnError, Settings};
+pub use suggest::nearest;

@@ -128,6 +128,16 @@ pub trait SourceFactory: Send + Sync + 'static {
         String::new()
     }
 
+    /// Looks for mistakes that the schema cannot tell, without touching any system. A context value `path` names the
+    /// key, such as `tls.mode`.
+    ///
+    /// # Errors
+    /// A mistake in the configuration.
+    fn validate(&self, config: &Self::Config) -> Result<()> {
+        let _ = config;
+        Ok(())
+    }
+
     /// Looks at the system without changing anything.
     fn check(&self, config: &Self::Config, findings: &mut Findings) -> impl Future<Output = ()> + Send {
         let _ = (config, findings);
@@ -173,6 +183,16 @@ pub trait SinkFactory: Send + Sync + 'static {
     fn address(&self, config: &Self::Config) -> String {
         let _ = config;
         String::new()
+    }
+
+    /// Looks for mistakes that the schema cannot tell, without touching any system. A context value `path` names the
+    /// key, such as `tls.mode`.
+    ///
+    /// # Errors
+    /// A mistake in the configuration.
+    fn validate(&self, config: &Self::Config) -> Result<()> {
+        let _ = config;
+        Ok(())
     }
 
     /// Looks at the system without changing anything.

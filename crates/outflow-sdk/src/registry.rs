@@ -97,6 +97,7 @@ entry!(StoreEntry: StoreFactory);
 impl<F: SourceFactory> RegisteredSource for SourceEntry<F> {
     fn configure(&self, config: Json) -> Result<Arc<dyn ConfiguredSource>> {
         let config = read::<F::Config>(self.type_name(), config)?;
+        self.0.validate(&config)?;
         Ok(Arc::new(Configured::new(Arc::clone(&self.0), config)))
     }
 
@@ -108,6 +109,7 @@ impl<F: SourceFactory> RegisteredSource for SourceEntry<F> {
 impl<F: SinkFactory> RegisteredSink for SinkEntry<F> {
     fn configure(&self, config: Json) -> Result<Arc<dyn ConfiguredSink>> {
         let config = read::<F::Config>(self.type_name(), config)?;
+        self.0.validate(&config)?;
         Ok(Arc::new(Configured::new(Arc::clone(&self.0), config)))
     }
 

@@ -48,7 +48,7 @@ impl SinkFactory for FileSinkFactory {
             summary: "Records in a file, one a line (JSON lines with the format json).",
             guarantees: "At least once: synced to the disk before a batch counts as delivered. A line that a \
                          killed process left unfinished is cut off at the next start. One writer a file.",
-            example: "sink: {type: file, path: orders.jsonl}",
+            example: "sink:\n  type: file\n  path: orders.jsonl\n",
         }
     }
 

@@ -60,7 +60,7 @@ impl SourceFactory for FileSourceFactory {
             summary: "Replays events from a file of outflow-json, one a line.",
             guarantees: "Goes on after the last line that is done. Ids are those of the original events. A line \
                          that cannot be read is refused as one event, by on_error.",
-            example: "source: {type: file, path: dead.jsonl}",
+            example: "source:\n  type: file\n  path: dead.jsonl\n",
         }
     }
 

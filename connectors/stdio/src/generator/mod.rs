@@ -101,7 +101,7 @@ impl SourceFactory for GeneratorFactory {
         Description {
             summary: "Rows out of a seed, for trials, benchmarks and tests.",
             guarantees: "The same seed gives the same rows with the same ids on every replay; resumes by row.",
-            example: "source: {type: generator, rows: 1000000, rate: 10000}",
+            example: "source:\n  type: generator\n  rows: 1000000\n  rate: 10000\n",
         }
     }
 

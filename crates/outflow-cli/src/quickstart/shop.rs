@@ -1,11 +1,12 @@
 //! The shop: writers that place, pay and ship orders, each in a transaction with its outbox row, and sometimes roll
 //! back. They note what they committed.
 
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use outflow_sdk::{Error, Result};
 use rusqlite::{Connection, TransactionBehavior, params};
@@ -28,8 +29,12 @@ pub(crate) struct Written {
     pub(crate) rolled_back: usize,
 }
 
+/// When the commit of each outbox row began.
+pub(crate) type Commits = Arc<Mutex<HashMap<String, Instant>>>;
+
 pub(crate) struct Shop {
     stop: Arc<AtomicBool>,
+    commits: Commits,
     writers: Vec<JoinHandle<rusqlite::Result<Written>>>,
 }
 
@@ -56,18 +61,35 @@ pub(crate) fn create(database: &Path) -> Result<()> {
     connection.execute_batch(TABLES).map_err(|e| failed(&e))
 }
 
+/// The ids in the outbox.
+pub(crate) fn outbox(database: &Path) -> Result<HashSet<String>> {
+    let read = || -> rusqlite::Result<HashSet<String>> {
+        let connection = Connection::open(database)?;
+        let mut rows = connection.prepare("SELECT id FROM outbox")?;
+        rows.query_map([], |row| row.get(0))?.collect()
+    };
+    read().map_err(|e| failed(&e))
+}
+
 impl Shop {
     /// Opens the shop.
     pub(crate) fn open(database: &Path) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let orders = Arc::new(AtomicU64::new(0));
+        let commits = Commits::default();
         let writers = (0..WRITERS)
             .map(|writer| {
                 let (database, stop, orders) = (database.to_owned(), Arc::clone(&stop), Arc::clone(&orders));
-                std::thread::spawn(move || write(&database, &stop, &orders, writer))
+                let commits = Arc::clone(&commits);
+                std::thread::spawn(move || write(&database, &stop, &orders, &commits, writer))
             })
             .collect();
-        Self { stop, writers }
+        Self { stop, commits, writers }
+    }
+
+    /// When each commit began.
+    pub(crate) fn commits(&self) -> Commits {
+        Arc::clone(&self.commits)
     }
 
     /// Closes it and collects the writers' notes.
@@ -97,6 +119,7 @@ fn write(
     database: &PathBuf,
     stop: &AtomicBool,
     orders: &AtomicU64,
+    commits: &Mutex<HashMap<String, Instant>>,
     writer: u64,
 ) -> rusqlite::Result<Written> {
     let mut connection = Connection::open(database)?;
@@ -136,6 +159,7 @@ fn write(
                 notes.rolled_back += 1;
                 break;
             }
+            commits.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone(), Instant::now());
             transaction.commit()?;
             notes.committed.push(Committed { id, key: order.clone(), number: step as u64 + 1 });
             pause(stop, Duration::from_millis(200 + next(700)));

@@ -1,6 +1,7 @@
-//! A sink around a sink that notes the ids of what goes through it.
+//! A sink around a sink that notes the ids of what goes through it, and when.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use outflow_sdk::{
     Ack, BuildContext, Checkpoint, ConfiguredSink, Findings, RecordBatch, Result, Sink, SinkCapabilities,
@@ -11,25 +12,29 @@ use outflow_sdk::{
 #[derive(Clone)]
 pub(crate) struct Tee {
     inner: Arc<dyn ConfiguredSink>,
-    ids: Arc<Mutex<Vec<String>>>,
+    printed: Arc<Mutex<Vec<Printed>>>,
+}
+
+/// An event that went through.
+#[derive(Clone)]
+pub(crate) struct Printed {
+    pub(crate) id: String,
+    pub(crate) at: Instant,
 }
 
 impl Tee {
     pub(crate) fn over(inner: Arc<dyn ConfiguredSink>) -> Self {
-        Self { inner, ids: Arc::default() }
+        Self { inner, printed: Arc::default() }
     }
 
     pub(crate) fn sink(&self) -> Arc<dyn ConfiguredSink> {
         Arc::new(self.clone())
     }
 
-    pub(crate) fn count(&self) -> usize {
-        self.ids.lock().unwrap_or_else(PoisonError::into_inner).len()
-    }
-
-    /// What went through, in order.
-    pub(crate) fn ids(&self) -> Vec<String> {
-        self.ids.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// What went through after the first so many, in order.
+    pub(crate) fn printed(&self, after: usize) -> Vec<Printed> {
+        let printed = self.printed.lock().unwrap_or_else(PoisonError::into_inner);
+        printed.get(after..).unwrap_or_default().to_vec()
     }
 }
 
@@ -58,7 +63,7 @@ impl ConfiguredSink for Tee {
     async fn build(&self, cx: &BuildContext) -> Result<SinkKind> {
         Ok(match self.inner.build(cx).await? {
             SinkKind::Records(inner) => {
-                SinkKind::Records(Box::new(Running { inner, ids: Arc::clone(&self.ids) }))
+                SinkKind::Records(Box::new(Running { inner, printed: Arc::clone(&self.printed) }))
             }
             other => other,
         })
@@ -67,7 +72,7 @@ impl ConfiguredSink for Tee {
 
 struct Running {
     inner: Box<dyn Sink<RecordBatch>>,
-    ids: Arc<Mutex<Vec<String>>>,
+    printed: Arc<Mutex<Vec<Printed>>>,
 }
 
 #[async_trait]
@@ -78,8 +83,10 @@ impl Sink<RecordBatch> for Running {
 
     async fn write(&mut self, batch: &Arc<RecordBatch>, ack: Ack) -> Result<()> {
         self.inner.write(batch, ack).await?;
+        let at = Instant::now();
         let ids = batch.iter().filter_map(|r| super::id_of(r.value()?));
-        self.ids.lock().unwrap_or_else(PoisonError::into_inner).extend(ids);
+        let mut printed = self.printed.lock().unwrap_or_else(PoisonError::into_inner);
+        printed.extend(ids.map(|id| Printed { id, at }));
         Ok(())
     }
 

@@ -25,9 +25,14 @@ fn every_pair_gives_a_file_that_is_valid() {
 #[test]
 fn keys_that_may_be_left_out_are_shown_as_comments() {
     let text = Folder::new().outflow(&["init", "polling", "file"]).code(0).out;
-    for part in
-        ["  url: ", "  # delivered: keep", "  path: ", "  # format: json", "# on_error: stop", "# state: "]
-    {
+    for part in [
+        "  url: ",
+        "\n  # snapshot: initial",
+        "  path: ",
+        "\n  # headers:",
+        "\n# on_error: stop",
+        "\n# state:",
+    ] {
         assert!(text.contains(part), "no {part:?} in\n{text}");
     }
 }

@@ -34,6 +34,7 @@ fn bare_sqlite(outbox: &Outbox) -> Result<(Seen, Duration)> {
         while let Some(row) = rows.next()? {
             last = row.get(0)?;
             let text = |column| row.get_ref(column)?.as_str().map_err(rusqlite::Error::from);
+            std::hint::black_box(text(2)?);
             seen.add(text(1)?, text(3)?, text(4)?, text(5)?.as_bytes());
         }
         if last == before {
@@ -52,6 +53,7 @@ async fn bare_postgres(outbox: &Outbox) -> Result<(Seen, Duration)> {
         let mut rows = std::pin::pin!(client.query_raw(&statement, [last, PAGE]).await?);
         while let Some(row) = rows.try_next().await? {
             last = row.get(0);
+            std::hint::black_box(row.get::<_, &str>(2));
             seen.add(row.get(1), row.get(3), row.get(4), row.get::<_, &str>(5).as_bytes());
         }
         if last == before {

@@ -151,9 +151,8 @@ impl Reader {
         // The row of the table's counter is missing until the first insert.
         let counter: Option<i64> = self
             .connection
-            .query_row("SELECT max(seq) FROM sqlite_sequence WHERE name = ?1", [&described.name], |row| {
-                row.get(0)
-            })
+            .prepare_cached("SELECT max(seq) FROM sqlite_sequence WHERE name = ?1")
+            .and_then(|mut statement| statement.query_row([&described.name], |row| row.get(0)))
             .map_err(|e| self.file.failed(e))?;
         if counter.is_some_and(|counter| counter >= last) {
             return Ok(place);
@@ -245,6 +244,8 @@ impl Reader {
 }
 
 fn schema_version(connection: &Connection, file: &File) -> Result<i64> {
-    let version = connection.pragma_query_value(None, "schema_version", |row| row.get(0));
+    let version = connection
+        .prepare_cached("PRAGMA schema_version")
+        .and_then(|mut statement| statement.query_row([], |row| row.get(0)));
     version.map_err(|e| file.failed(e))
 }

@@ -30,11 +30,11 @@ pub(super) fn logical(declared: &str) -> LogicalType {
 pub(super) fn write(row: &mut RowWriter<'_>, logical: &LogicalType, value: ValueRef<'_>) {
     match value {
         ValueRef::Null => row.null(),
-        ValueRef::Integer(n @ (0 | 1)) if *logical == LogicalType::Bool => row.bool(n == 1),
+        ValueRef::Integer(n @ (0 | 1)) if matches!(logical, LogicalType::Bool) => row.bool(n == 1),
         ValueRef::Integer(n) => row.i64(n),
         ValueRef::Real(n) => row.f64(n),
         ValueRef::Text(bytes) => match std::str::from_utf8(bytes) {
-            Ok(text) if *logical == LogicalType::Json && is_json(text) => row.json(text),
+            Ok(text) if matches!(logical, LogicalType::Json) && is_json(text) => row.json(text),
             Ok(text) => row.text(text),
             // SQLite does not check; the bytes are what there is.
             Err(_) => row.bytes(bytes),

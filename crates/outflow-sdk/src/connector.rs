@@ -39,6 +39,11 @@ pub trait SourceConnector: DeserializeOwned + JsonSchema + Send + Sync + 'static
         None
     }
 
+    /// A short text for status lines: where it reads, without credentials.
+    fn address(&self) -> String {
+        String::new()
+    }
+
     /// Looks at the system without changing anything.
     async fn check(&self, findings: &mut Findings) {
         let _ = findings;
@@ -63,6 +68,11 @@ pub trait SinkConnector: DeserializeOwned + JsonSchema + Send + Sync + 'static {
     /// What `describe` prints.
     fn description() -> Description {
         Description::default()
+    }
+
+    /// A short text for status lines: where it writes, without credentials.
+    fn address(&self) -> String {
+        String::new()
     }
 
     /// Looks at the system without changing anything.

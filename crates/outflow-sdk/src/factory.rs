@@ -479,6 +479,10 @@ impl<C: SourceConnector> SourceFactory for SimpleSource<C> {
         config.parsed.fingerprint()
     }
 
+    fn address(&self, config: &Self::Config) -> String {
+        config.parsed.address()
+    }
+
     async fn check(&self, config: &Self::Config, findings: &mut Findings) {
         config.parsed.check(findings).await;
     }
@@ -524,6 +528,10 @@ impl<C: SinkConnector> SinkFactory for SimpleSink<C> {
 
     fn default_format(&self) -> Option<&'static str> {
         <C::Item as sealed::Item>::DEFAULT_FORMAT
+    }
+
+    fn address(&self, config: &Self::Config) -> String {
+        config.parsed.address()
     }
 
     async fn check(&self, config: &Self::Config, findings: &mut Findings) {

@@ -123,7 +123,7 @@ fn run(traffic: Traffic) {
     let until = Instant::now() + blocked;
     writer.write(traffic.rows.0, 5);
     while Instant::now() < until {
-        writer.write(traffic.rows.1, u64::from(writer.next % 10 == 0));
+        writer.write(traffic.rows.1, u64::from(writer.next.is_multiple_of(10)));
         outflow.assert_running();
         std::thread::sleep(Duration::from_secs(1));
     }

@@ -7,7 +7,7 @@ use outflow_sdk::{Findings, Level, Registry};
 use crate::arguments::{Check, Files};
 use crate::assemble::{Assembled, assemble, load};
 use crate::exit::Exit;
-use crate::output::span;
+use crate::output::{place, span};
 use crate::process::Process;
 use crate::run::{LOOK, runtime};
 use crate::say::say;
@@ -63,13 +63,8 @@ pub(crate) fn check(registry: &Registry, arguments: &Check, process: &Process) -
             findings.iter().flat_map(|f| &f.remedy).for_each(|line| say!("{line}"));
         } else {
             let (source, sink) = (&one.spec.source, &one.spec.sink);
-            say!(
-                "{name}   {} {} → {} {}",
-                source.type_name(),
-                source.address(),
-                sink.type_name(),
-                sink.address()
-            );
+            let source = place(source.type_name(), source.address());
+            say!("{name}   {source} → {}", place(sink.type_name(), sink.address()));
             print(&findings);
         }
     }

@@ -22,9 +22,12 @@ impl Exit {
     pub(crate) fn of(error: &Error, has_run: bool) -> Self {
         match error.kind() {
             ErrorKind::Configuration => Self::Configuration,
-            ErrorKind::Environment => Self::Environment,
             // What never worked is not set up.
-            ErrorKind::Unavailable | ErrorKind::State | ErrorKind::Position | ErrorKind::Lease
+            ErrorKind::Environment
+            | ErrorKind::Unavailable
+            | ErrorKind::State
+            | ErrorKind::Position
+            | ErrorKind::Lease
                 if !has_run =>
             {
                 Self::Environment

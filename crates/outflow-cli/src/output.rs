@@ -77,6 +77,16 @@ impl Reporter {
         }
     }
 
+    /// Says what becomes of the pipelines after a first signal.
+    pub(crate) fn stopping(&mut self) {
+        self.erase();
+        if self.json {
+            tell!("{}", json!({ "stopping": "drain" }));
+        } else {
+            tell!("{} stopping: what is in flight is delivered first; a second signal ends at once", clock());
+        }
+    }
+
     /// Says that a pipeline has ended in order.
     pub(crate) fn stopped(&mut self, observer: &Observer) {
         let status = observer.status();
@@ -240,6 +250,11 @@ pub(crate) fn lag(latency: &Latency) -> Option<String> {
         ms if ms > last => format!("over {}", span(Duration::from_millis(last))),
         ms => span(Duration::from_millis(ms)),
     })
+}
+
+/// A connector and the place where it reads or writes.
+pub(crate) fn place(type_name: &str, address: String) -> String {
+    if address.is_empty() { type_name.to_owned() } else { format!("{type_name} {address}") }
 }
 
 /// The time of day (UTC).

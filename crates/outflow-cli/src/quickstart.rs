@@ -143,7 +143,9 @@ async fn play(registry: &Registry, arguments: &Quickstart, process: &Process) ->
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     handle.stop();
-    handle.wait().await?;
+    if let Err(error) = handle.wait().await {
+        return Ok(process.refuse_as(&error, Exit::of(&error, true)));
+    }
     let outcome = compare(&written, &tee.printed(0), &earlier);
     if !quiet {
         tell!(

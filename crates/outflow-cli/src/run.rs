@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use crate::arguments::{Run, StopAt};
 use crate::assemble::{Assembled, assemble, load};
 use crate::exit::Exit;
-use crate::output::{Reporter, TICK};
+use crate::output::{Reporter, TICK, place};
 use crate::process::Process;
 use crate::say::{mistake, tell};
 
@@ -114,17 +114,14 @@ async fn end(handle: PipelineHandle) -> (Observer, Result<(), Error>) {
 }
 
 fn greeting(one: &Assembled) -> String {
-    let part = |word: &str, address: String| {
-        if address.is_empty() { word.to_owned() } else { format!("{word} {address}") }
-    };
     let state = one
         .state
         .as_ref()
         .map_or_else(|| "memory".to_owned(), |root| root.join(&*one.spec.name).display().to_string());
     format!(
         "{} → {}; at-least-once; state {state}",
-        part(one.spec.source.type_name(), one.spec.source.address()),
-        part(one.spec.sink.type_name(), one.spec.sink.address()),
+        place(one.spec.source.type_name(), one.spec.source.address()),
+        place(one.spec.sink.type_name(), one.spec.sink.address()),
     )
 }
 
@@ -141,6 +138,9 @@ async fn watch(
         tokio::select! {
             () = stops.next() => {
                 asked += 1;
+                if asked == 1 {
+                    reporter.stopping();
+                }
                 for observer in observers {
                     if asked == 1 { observer.stop() } else { observer.abort() }
                 }
@@ -168,7 +168,8 @@ fn farewell(observer: &Observer, result: Result<(), Error>, reporter: &mut Repor
         }
         Err(error) => {
             reporter.failed(observer, &error);
-            Exit::of(&error, observer.has_run())
+            // What has delivered something was set up.
+            Exit::of(&error, observer.has_run() || observer.counts().received > 0)
         }
     }
 }

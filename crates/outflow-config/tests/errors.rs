@@ -30,7 +30,7 @@ fn flags() {
         r#"error[config.unknown_key]: sink has no key "topik"
   --set orders.sink.topik
                     ^^^^^ "topic" is there already
-error[config.wrong_type]: source.port must be a whole number, found text "canary"
+error[config.wrong_type]: source.port must be a whole number, found other text
   --set orders.source.port
         ^^^^^^^^^^^^^^^^^^
 error[config.flag]: a flag cannot change an entry of a list
@@ -39,10 +39,10 @@ error[config.flag]: a flag cannot change an entry of a list
 error[config.flag]: a flag cannot change the name by which it finds its pipeline
   --set orders.name
                ^^^^
-error[config.wrong_type]: source.tables must be a list, found text "[a"
+error[config.wrong_type]: source.tables must be a list, found other text
   --set orders.source.tables
         ^^^^^^^^^^^^^^^^^^^^ write …=[a, b]
-error[config.invalid_value]: source.tls.mode cannot be "canary"
+error[config.invalid_value]: source.tls.mode must be one of the known words, found other text
   --set orders.source.tls
         ^^^^^^^^^^^^^^^^^ known: disable, require, verify-full
 error[config.unknown_key]: source.tls has no key "x"

@@ -1,4 +1,5 @@
 //! `docs/reference/configuration.md` knows every key, default and code, and its examples do what it says.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod common;
 

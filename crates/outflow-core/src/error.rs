@@ -12,7 +12,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub enum ErrorKind {
     /// The pipeline's configuration is wrong (exit code 2).
     Configuration,
-    /// A server, grant, file or other surrounding is missing or not set up (exit code 3).
+    /// A server, grant, file or other surrounding is missing or not set up (exit code 3 at the start).
     Environment,
     /// A value, row or event cannot be decoded, encoded or accepted.
     Data,

@@ -35,7 +35,6 @@ impl Source for PollingDriver {
     async fn run(self: Box<Self>, cx: SourceContext) -> Result<()> {
         let source = &*self.0;
         source.open(cx.stop_at_current()).await?;
-        cx.connected();
         let unsettled = Unsettled::default();
         let mut released = cx.released();
         let mut control = std::pin::pin!(cx.control());
@@ -92,6 +91,8 @@ async fn poll_all(source: &dyn PollingSource, cx: &SourceContext, unsettled: &Un
         for table in &mut tables {
             more |= poll_table(source, cx, table, &mut builder, unsettled, &mut pause).await?;
         }
+        // Not before each table has been read once: a missing grant is a failure to start.
+        cx.connected();
         if cx.stop_at_current() && tables.iter().all(|t| t.reached_target) {
             return Ok(());
         }

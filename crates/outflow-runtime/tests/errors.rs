@@ -1,4 +1,5 @@
 //! Events that cannot be taken: the policy, dead letters, and what bounds memory.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;
 

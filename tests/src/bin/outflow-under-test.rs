@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    outflow_cli::main(|registry| outflow::register_all(registry))
+    outflow_cli::main(outflow::register_all)
 }

@@ -1,7 +1,6 @@
 //! The real binary in a folder of its own.
-#![allow(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::io::Read;
+use std::io::{Read, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -101,6 +100,26 @@ pub(crate) fn json_lines(text: &str) -> Vec<Json> {
     text.lines().map(|l| serde_json::from_str(l).unwrap_or_else(|e| panic!("{e} in {l}"))).collect()
 }
 
+/// The ids of records, in order.
+pub(crate) fn ids(records: &[Json]) -> Vec<String> {
+    records.iter().map(|r| r["id"].as_str().unwrap().to_owned()).collect()
+}
+
+/// A port of this machine on which nobody listens.
+pub(crate) fn closed_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// Status and body of an answer to a request.
+pub(crate) fn http_get(address: &str, path: &str) -> (u16, String) {
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, answer.split_once("\r\n\r\n").unwrap().1.to_owned())
+}
+
 /// Text that grows as a process prints it.
 #[derive(Clone, Default)]
 struct Text(Arc<(Mutex<String>, Condvar)>);
@@ -151,7 +170,7 @@ impl Running {
         Self { child, out, err, readers }
     }
 
-    /// The same for a reader of standard output that does not read.
+    /// The same for a reader of standard output that reads nothing before the process has ended.
     pub(crate) fn unread(mut command: Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let err = Text::default();
@@ -168,6 +187,13 @@ impl Running {
     #[track_caller]
     pub(crate) fn says(&self, text: &str) -> String {
         self.err.until(text, |all| all.contains(text))
+    }
+
+    /// Waits until it serves health and metrics; gives the address.
+    #[track_caller]
+    pub(crate) fn listens(&self) -> String {
+        let said = self.says("/healthz /readyz /metrics\n");
+        said.split("http://").nth(1).unwrap().split_whitespace().next().unwrap().to_owned()
     }
 
     /// Waits until stderr meets a condition.
@@ -203,7 +229,11 @@ impl Running {
             std::thread::sleep(Duration::from_millis(2));
         };
         self.readers.drain(..).for_each(|r| r.join().unwrap());
-        Ended { status, out: self.out.get(), err: self.err.get() }
+        let mut out = self.out.get();
+        if let Some(mut unread) = self.child.stdout.take() {
+            unread.read_to_string(&mut out).unwrap();
+        }
+        Ended { status, out, err: self.err.get() }
     }
 }
 

@@ -5,7 +5,7 @@ use serde_json::Value as Json;
 use super::view::Shapes;
 use crate::redact::secret_name;
 use crate::scalar;
-use crate::tree::{Content, Node, Path, Scalar};
+use crate::tree::{Content, Node, Origin, Path, Scalar};
 
 /// How long a quoted value may be.
 const LONGEST: usize = 40;
@@ -38,7 +38,8 @@ fn or<'a>(words: impl Iterator<Item = &'a str>) -> String {
     if words.is_empty() { "nothing".to_owned() } else { words.join(" or ") }
 }
 
-/// What stands there. A value is quoted only if it was written in the file and is no credential (invariant 10).
+/// What stands there. A value is quoted only if it was written in the file (a shell may have put a variable into a
+/// flag) and is no credential (invariant 10).
 pub(super) fn found(node: &Node, path: &Path<'_>, secret: bool) -> String {
     let scalar = match &node.content {
         Content::Scalar(scalar) => scalar,
@@ -63,7 +64,7 @@ pub(super) fn found(node: &Node, path: &Path<'_>, secret: bool) -> String {
 
 /// The value in quotes, if it may be shown.
 pub(super) fn shown(node: &Node, path: &Path<'_>, secret: bool) -> Option<String> {
-    let scalar = node.as_scalar().filter(|s| may_show(s) && !secret && !secret_path(path))?;
+    let scalar = node.as_scalar().filter(|s| may_show(node, s) && !secret && !secret_path(path))?;
     Some(quoted(&scalar.text))
 }
 
@@ -76,8 +77,8 @@ pub(super) fn quoted(text: &str) -> String {
     format!("{short:?}")
 }
 
-fn may_show(scalar: &Scalar) -> bool {
-    !scalar.interpolated
+fn may_show(node: &Node, scalar: &Scalar) -> bool {
+    !scalar.interpolated && !matches!(node.origin, Origin::Flag(_))
 }
 
 fn secret_path(path: &Path<'_>) -> bool {

@@ -49,6 +49,19 @@ impl Folder {
         self.start(arguments).wait()
     }
 
+    /// Waits until the stored checkpoint of `shop.yaml` has this position.
+    #[track_caller]
+    pub(crate) fn has_stored(&self, partition: &str, position: &str) {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            let shown = self.outflow(&["position", "show", "shop.yaml", "--json"]).json();
+            if shown[0]["positions"][partition] == position {
+                return;
+            }
+            assert!(Instant::now() < deadline, "not stored: {shown}");
+        }
+    }
+
     /// Starts the binary and reads what it prints.
     pub(crate) fn start(&self, arguments: &[&str]) -> Running {
         Running::of(self.command(arguments))

@@ -114,7 +114,8 @@ fn a_second_instance_is_refused_before_it_reads_and_told_who_runs() {
     let folder = shop(1);
     let running = folder.start(&["run", "shop.yaml"]);
     running.prints(1);
-    let second = folder.outflow(&["run", "shop.yaml"]).code(3).says("state.held");
+    let second = folder.outflow(&["run", "shop.yaml", "--set", "shop.startup_timeout=1s"]).code(3);
+    let second = second.says("error[state.held]");
     assert!(second.out.is_empty(), "{second:?}");
     running.terminate();
     running.wait().code(0);

@@ -32,7 +32,7 @@ impl DatabaseUrl {
     /// The backend that serves it.
     pub(crate) fn backend(&self) -> Result<Backend<'_>> {
         let Some((scheme, rest)) = self.0.split_once(':') else {
-            return Err(unknown(&self.0));
+            return Err(unknown(""));
         };
         match scheme {
             "sqlite" => sqlite(rest),
@@ -86,7 +86,7 @@ fn missing(name: &str, feature: &str) -> Error {
 
 fn unknown(scheme: &str) -> Error {
     // What stands before the first colon is a scheme or, in a URL without one, may be anything: show only a word.
-    let word = scheme.chars().all(|c| c.is_ascii_alphanumeric()) && scheme.len() <= 16;
+    let word = !scheme.is_empty() && scheme.chars().all(|c| c.is_ascii_alphanumeric()) && scheme.len() <= 16;
     let message =
         if word { format!("url: no backend for `{scheme}`") } else { "url: it has no scheme".into() };
     Error::configuration("polling.url")
@@ -141,7 +141,7 @@ mod tests {
         ] {
             let error = DatabaseUrl::new(url).backend().unwrap_err();
             assert_eq!(error.code(), "polling.url", "{url}");
-            assert!(!format!("{error:?}").contains("canary") || url == "canary", "{error:?}");
+            assert!(!format!("{error:?}").contains("canary"), "{error:?}");
         }
         assert_eq!(code("user:canary@host/db"), "polling.url");
     }

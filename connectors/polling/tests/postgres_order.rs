@@ -1,4 +1,5 @@
 //! PostgreSQL: what is delivered in which order while transactions are open, fail and overlap.
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 #![cfg(feature = "postgres")]
 
 #[path = "support/postgres.rs"]
@@ -306,8 +307,7 @@ async fn busy(source: impl Fn(&Database) -> Polling, marks: bool) {
         })
     };
     let mut driver = Driver::open(&source).await.unwrap();
-    let mut limits = BatchLimits::default();
-    limits.events = 7;
+    let limits = BatchLimits { events: 7, ..BatchLimits::default() };
     let (mut delivered, mut seen) = (Vec::new(), HashSet::new());
     let mut polls = 0;
     loop {

@@ -1,4 +1,5 @@
 //! SQLite: rows, positions, marks, types and refusals, on real files.
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 #![cfg(feature = "sqlite")]
 
 mod support;
@@ -47,9 +48,7 @@ impl Shop {
 }
 
 fn pages_of(rows: usize) -> BatchLimits {
-    let mut limits = BatchLimits::default();
-    limits.events = rows;
-    limits
+    BatchLimits { events: rows, ..BatchLimits::default() }
 }
 
 #[tokio::test]

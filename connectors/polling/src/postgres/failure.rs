@@ -6,6 +6,8 @@ use tokio_postgres::{Error as PgError, SimpleQueryRow};
 
 use super::address::Address;
 
+const UNREACHABLE: &str = "see that the server runs, and can be reached from here";
+
 /// Gives an error its code, class and remedy. PostgreSQL's own text has no credentials in it.
 pub(super) fn failed(address: &Address, error: PgError) -> Error {
     let Some(db) = error.as_db_error() else { return without_answer(address, error) };
@@ -34,7 +36,9 @@ pub(super) fn failed(address: &Address, error: PgError) -> Error {
         state if *state == SqlState::LOCK_NOT_AVAILABLE => Error::transient("polling.locked")
             .hint("another transaction holds rows or the table; see pg_stat_activity and pg_blocking_pids"),
         // Connections, rollbacks, resources, orders from outside, the server's own troubles.
-        _ if ["08", "40", "53", "57", "58", "XX"].contains(&class) => Error::transient("polling.unreachable"),
+        _ if ["08", "40", "53", "57", "58", "XX"].contains(&class) => {
+            Error::transient("polling.unreachable").hint(UNREACHABLE)
+        }
         _ => Error::permanent("polling.query"),
     };
     error.message(message).with("sqlstate", db.code().code())
@@ -60,7 +64,7 @@ fn without_answer(address: &Address, error: PgError) -> Error {
             .message(format!("{address}: {shown}"))
             .hint("set `password`, or correct the user in `url`");
     }
-    Error::transient("polling.unreachable").message(format!("{address}: {shown}"))
+    Error::transient("polling.unreachable").message(format!("{address}: {shown}")).hint(UNREACHABLE)
 }
 
 /// Errors of rustls come wrapped in those of input and output.

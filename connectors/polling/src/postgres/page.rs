@@ -180,8 +180,7 @@ mod tests {
 
     #[test]
     fn the_page_grows_while_it_is_taken_whole() {
-        let mut limits = BatchLimits::default();
-        limits.events = 1000;
+        let mut limits = BatchLimits { events: 1000, ..BatchLimits::default() };
         let mut page = PageSize::default();
         for expected in [256, 512, 1000, 1000] {
             assert_eq!(page.rows(limits), expected);

@@ -366,7 +366,7 @@ fn seconds(text: &str) -> Option<i64> {
     }
     let scale = 10_i64.pow(9 - u32::try_from(fraction.len()).ok()?);
     let fraction = if fraction.is_empty() { 0 } else { fraction.parse::<i64>().ok()? };
-    let nanos = i64::try_from(whole.parse::<u32>().ok()?).ok()? * 1_000_000_000 + fraction * scale;
+    let nanos = i64::from(whole.parse::<u32>().ok()?) * 1_000_000_000 + fraction * scale;
     Some(if negative { -nanos } else { nanos })
 }
 
@@ -446,7 +446,7 @@ impl Array<'_> {
             return self.element.write_scalar(&scratch.element, row, &mut scratch.bytes);
         }
         let rest = self.text.get(self.at..).ok_or(Malformed)?;
-        let end = rest.find(|c| c == self.delimiter || c == '}').ok_or(Malformed)?;
+        let end = rest.find([self.delimiter, '}']).ok_or(Malformed)?;
         let word = rest.get(..end).filter(|w| !w.is_empty()).ok_or(Malformed)?;
         self.at += end;
         if word == "NULL" {

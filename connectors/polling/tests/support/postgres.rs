@@ -6,28 +6,28 @@ use outflow_connector_polling::Polling;
 use tokio_postgres::{Client, Config, NoTls, SimpleQueryMessage};
 
 /// A variable that `dev/test` sets.
-pub fn variable(name: &str) -> String {
+pub(crate) fn variable(name: &str) -> String {
     std::env::var(name)
         .unwrap_or_else(|_| panic!("{name} is not set: run dev/test, or eval \"$(dev/services env)\""))
 }
 
-pub fn admin_url() -> String {
+pub(crate) fn admin_url() -> String {
     variable("OUTFLOW_TEST_POSTGRES_ADMIN_URL")
 }
 
 /// A fresh database; dropped at the end.
-pub struct Database {
+pub(crate) struct Database {
     pub name: String,
     pub url: String,
     admin: String,
 }
 
 impl Database {
-    pub async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         Self::on(&admin_url()).await
     }
 
-    pub async fn on(admin: &str) -> Self {
+    pub(crate) async fn on(admin: &str) -> Self {
         use std::sync::atomic::{AtomicU32, Ordering};
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let n = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -38,31 +38,26 @@ impl Database {
     }
 
     /// With these statements carried out.
-    pub async fn with(statements: &str) -> Self {
+    pub(crate) async fn with(statements: &str) -> Self {
         let database = Self::new().await;
         database.run(statements).await;
         database
     }
 
-    pub async fn client(&self) -> Client {
+    pub(crate) async fn client(&self) -> Client {
         connect(&self.url).await
     }
 
-    pub async fn run(&self, statements: &str) {
+    pub(crate) async fn run(&self, statements: &str) {
         self.client().await.batch_execute(statements).await.expect(statements);
     }
 
-    /// The first value of the first row.
-    pub async fn value(&self, query: &str) -> Option<String> {
-        value(&self.client().await, query).await
-    }
-
-    pub fn source(&self) -> Polling {
+    pub(crate) fn source(&self) -> Polling {
         Polling::postgres(&self.url).table("outbox")
     }
 }
 
-pub async fn value(client: &Client, query: &str) -> Option<String> {
+pub(crate) async fn value(client: &Client, query: &str) -> Option<String> {
     let messages = client.simple_query(query).await.expect(query);
     messages.iter().find_map(|m| match m {
         SimpleQueryMessage::Row(row) => Some(row.get(0).map(str::to_owned)),
@@ -71,7 +66,7 @@ pub async fn value(client: &Client, query: &str) -> Option<String> {
 }
 
 /// A session without TLS.
-pub async fn connect(url: &str) -> Client {
+pub(crate) async fn connect(url: &str) -> Client {
     let config: Config = url.parse().expect("a URL");
     let (client, connection) = config.connect(NoTls).await.expect("a connection");
     tokio::spawn(connection);

@@ -43,7 +43,7 @@ pub use register::{register_all, registry};
 /// The connectors of this build, to be configured in Rust.
 pub mod connectors {
     #[cfg(feature = "polling")]
-    pub use outflow_connector_polling::Polling;
+    pub use outflow_connector_polling::{Delivered, Polling};
     pub use outflow_connector_stdio::{BlackholeSink, FileSink, FileSource, Generator, StdoutSink};
 }
 

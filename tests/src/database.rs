@@ -124,7 +124,10 @@ impl Drop for Shop {
 }
 
 /// A session by its URL.
-fn session(url: &str) -> Box<dyn Database> {
+///
+/// # Panics
+/// When it cannot be opened.
+pub fn session(url: &str) -> Box<dyn Database> {
     database::open(url, &Table::new("outbox", Shape::Outbox), "test").unwrap()
 }
 

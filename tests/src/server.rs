@@ -75,6 +75,25 @@ impl PostgresServer {
         wait_until("PostgreSQL stops", || process.try_wait().unwrap().is_some());
     }
 
+    /// Moves the counter of transaction ids to shortly before it wraps around, as years of transactions would. Nothing
+    /// may be there that is older than the move and not frozen.
+    ///
+    /// # Panics
+    /// When the server does not stop, take it, or start.
+    pub fn skip_to_wraparound(&mut self) {
+        self.stop(Shutdown::Fast);
+        // The states of the transactions from there to the end of the range: all of them are yet to come.
+        let states = self.data.path().join("pg_xact/0FFF");
+        std::fs::write(&states, vec![0; 256 * 1024]).unwrap();
+        if geteuid().is_root() {
+            succeed(Command::new("chown").arg("postgres:").arg(&states));
+        }
+        let next = u32::MAX - 500;
+        let mut reset = self.program("pg_resetwal");
+        succeed(reset.arg("--next-transaction-id").arg(next.to_string()).arg(self.data.path()));
+        self.run();
+    }
+
     /// Starts it, and waits until it answers.
     ///
     /// # Panics
@@ -83,6 +102,8 @@ impl PostgresServer {
         let mut command = self.program("postgres");
         command.arg("-D").arg(self.data.path()).arg("-p").arg(self.port.to_string());
         command.args(["-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="]);
+        // A test is over before there is anything to clean, and it would not expect a counter that was moved.
+        command.args(["-c", "autovacuum=off"]);
         self.process = Some(command.spawn().unwrap());
         let (url, none) = (self.url(), Table::new("none", Shape::Outbox));
         wait_until("PostgreSQL answers", || database::open(&url, &none, "test").is_ok());

@@ -5,8 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use outflow_sdk::{
-    BuildContext, Checkpoint, Error, ErrorKind, Result, SinkContext, Source, SourceContext, SourceKind,
-    TransformContext,
+    BuildContext, Checkpoint, Error, ErrorKind, Result, SinkContext, Source, SourceContext, TransformContext,
 };
 use tokio::sync::{Notify, watch};
 use tokio::task::{JoinError, JoinHandle};
@@ -14,12 +13,12 @@ use tokio::time::Instant;
 
 use crate::checkpointer::Checkpointer;
 use crate::dead_letter::Policy;
+use crate::driver::driver;
 use crate::intake::{Intake, Port};
 use crate::lease::Guard;
 use crate::ledger::Ledger;
 use crate::options::{OnError, PipelineSpec};
 use crate::path::{Outlet, Path};
-use crate::polling::PollingDriver;
 use crate::probe;
 use crate::status::{Meter, Phase};
 
@@ -287,15 +286,7 @@ async fn build(shared: &Shared, mut checkpoint: Checkpoint, generation: u64) -> 
     let fingerprint = spec.source.fingerprint();
     same_source(checkpoint.fingerprint(), fingerprint.as_deref(), &spec.name)?;
     let new_fingerprint = fingerprint.filter(|f| checkpoint.fingerprint() != Some(f));
-    let source: Box<dyn Source> = match spec.source.build(&cx).await? {
-        SourceKind::Polling(polling) => Box::new(PollingDriver(polling)),
-        SourceKind::Custom(source) => source,
-        _ => {
-            return Err(
-                Error::internal("source.kind").message("a kind of source that this runtime does not know")
-            );
-        }
-    };
+    let source = driver(spec.source.build(&cx).await?)?;
     let ledger = Ledger::new(generation, Arc::clone(meter));
     let max_replay = options.max_replay.as_usize();
     let intake = Intake::new(Arc::clone(&ledger), Arc::clone(meter), budget, max_replay);

@@ -10,6 +10,7 @@ mod attempt;
 mod backoff;
 mod checkpointer;
 mod dead_letter;
+mod driver;
 mod intake;
 mod lease;
 mod ledger;
@@ -20,6 +21,7 @@ mod polling;
 mod probe;
 mod status;
 
+pub use driver::driver;
 pub use options::{OnError, PipelineOptions, PipelineSpec};
 pub use pipeline::{Observer, Pipeline, PipelineHandle};
 pub use status::{Counts, LATENCY_BUCKETS_MS, Latency, State, Status, Trouble};

@@ -1,0 +1,160 @@
+//! The in-memory servers keep the contract.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use outflow_sdk::{
+    ConfiguredSink, ConfiguredSource, EventRef, PositionCodec, TableSchema, Value, ValueRef, async_trait,
+};
+use outflow_testkit::conformance::{Change, SinkFixture, SourceFixture};
+use outflow_testkit::memory::{Delivered, LogCodec, MarkedTable, MemoryLog, MemorySink, Row, rows_schema};
+
+/// Rows of three keys, numbered within each.
+#[derive(Default)]
+pub(crate) struct Rows(HashMap<String, i64>);
+
+impl Rows {
+    pub(crate) fn next(&mut self, count: usize) -> Vec<Row> {
+        let row = |i: usize| {
+            let key = format!("key-{}", i % 3);
+            let n = self.0.entry(key.clone()).or_default();
+            *n += 1;
+            Row::new(key, *n)
+        };
+        (0..count).map(row).collect()
+    }
+}
+
+pub(crate) fn change_of_row(row: &Row) -> Change {
+    Change::new(&row.key, row.n.to_string())
+}
+
+pub(crate) fn change_of_event(event: &EventRef<'_>) -> Option<Change> {
+    let row = event.after()?;
+    match (row.by_name("key")?, row.by_name("n")?) {
+        (ValueRef::Text(key), ValueRef::I64(n)) => Some(Change::new(key, n.to_string())),
+        _ => None,
+    }
+}
+
+pub(crate) struct LogFixture {
+    pub(crate) log: MemoryLog,
+    rows: Rows,
+}
+
+impl LogFixture {
+    pub(crate) fn new() -> Self {
+        Self { log: MemoryLog::new(4), rows: Rows::default() }
+    }
+
+    /// Commits transactions of five rows.
+    pub(crate) fn commit(&mut self, changes: usize) -> Vec<Change> {
+        let rows = self.rows.next(changes);
+        rows.chunks(5).for_each(|rows| self.log.commit(rows.iter().cloned()));
+        rows.iter().map(change_of_row).collect()
+    }
+}
+
+#[async_trait]
+impl SourceFixture for LogFixture {
+    fn source(&self) -> Arc<dyn ConfiguredSource> {
+        Arc::new(self.log.clone())
+    }
+
+    async fn produce(&mut self, changes: usize) -> Vec<Change> {
+        self.commit(changes)
+    }
+
+    fn change(&self, event: &EventRef<'_>) -> Option<Change> {
+        change_of_event(event)
+    }
+
+    fn codec(&self) -> Option<Box<dyn PositionCodec>> {
+        Some(Box::new(LogCodec))
+    }
+}
+
+#[derive(Default)]
+struct MarkedFixture {
+    table: MarkedTable,
+    rows: Rows,
+    last: i64,
+}
+
+#[async_trait]
+impl SourceFixture for MarkedFixture {
+    fn source(&self) -> Arc<dyn ConfiguredSource> {
+        Arc::new(self.table.clone())
+    }
+
+    async fn produce(&mut self, changes: usize) -> Vec<Change> {
+        let rows = self.rows.next(changes);
+        for row in &rows {
+            self.last += 1;
+            self.table.insert(self.last, row.clone());
+        }
+        rows.iter().map(change_of_row).collect()
+    }
+
+    fn change(&self, event: &EventRef<'_>) -> Option<Change> {
+        change_of_event(event)
+    }
+}
+
+/// The rows of the suite as the in-memory servers have them: the content is padding.
+pub(crate) fn memory_row(change: &Change) -> Vec<Value> {
+    vec![Value::from(change.key.as_str()), Value::I64(0), Value::from(change.content.as_str())]
+}
+
+pub(crate) fn changes_of(delivered: &[Delivered]) -> Vec<Change> {
+    delivered.iter().map(|d| Change::new(&d.row.key, &d.row.padding)).collect()
+}
+
+struct MemoryFixture(MemorySink);
+
+#[async_trait]
+impl SinkFixture for MemoryFixture {
+    fn sink(&self) -> Arc<dyn ConfiguredSink> {
+        Arc::new(self.0.clone())
+    }
+
+    async fn delivered(&mut self) -> Vec<Change> {
+        changes_of(&self.0.delivered())
+    }
+
+    fn poison(&self) -> Option<Change> {
+        Some(Change::new("key-0", "poison"))
+    }
+
+    fn table(&self) -> Arc<TableSchema> {
+        Arc::clone(rows_schema())
+    }
+
+    fn row(&self, change: &Change) -> Vec<Value> {
+        memory_row(change)
+    }
+}
+
+mod log {
+    outflow_testkit::source_conformance!(super::LogFixture::new());
+}
+
+mod marked_table {
+    outflow_testkit::source_conformance!(super::MarkedFixture::default());
+}
+
+mod sink {
+    use super::{MemoryFixture, MemorySink};
+
+    outflow_testkit::sink_conformance!(MemoryFixture(
+        MemorySink::new().rejecting(|row| row.padding == "poison")
+    ));
+}
+
+mod sink_that_confirms_late {
+    use super::{MemoryFixture, MemorySink};
+
+    outflow_testkit::sink_conformance!(MemoryFixture(
+        MemorySink::new().rejecting(|row| row.padding == "poison").holding(3)
+    ));
+}

@@ -5,12 +5,14 @@ mod checks;
 mod run;
 
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 use outflow_format::{Json, JsonFormat};
 use outflow_sdk::{
     Column, Configured, ConfiguredFormat, ConfiguredSink, LogicalType, TableSchema, Value, async_trait,
 };
 
+use super::PATIENCE;
 use super::change::Change;
 use super::verdict::{Report, Verdict, Violation};
 use run::Bench;
@@ -51,6 +53,11 @@ pub trait SinkFixture: Send + Sync {
     /// The row of a change, a value for each column of [`table`](Self::table).
     fn row(&self, change: &Change) -> Vec<Value> {
         vec![Value::from(change.key.as_str()), Value::from(change.content.as_str())]
+    }
+
+    /// How long the connector may take for what it has to do: 20 s unless said. Only a broken one needs it.
+    fn patience(&self) -> Duration {
+        PATIENCE
     }
 }
 

@@ -5,9 +5,11 @@ mod port;
 mod run;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use outflow_sdk::{ConfiguredSource, EventRef, PositionCodec, async_trait};
 
+use super::PATIENCE;
 use super::change::Change;
 use super::verdict::{Report, Verdict, Violation};
 use run::Bench;
@@ -35,6 +37,11 @@ pub trait SourceFixture: Send + Sync {
     /// Reads and prints the source's positions; the same as its factory gives.
     fn codec(&self) -> Option<Box<dyn PositionCodec>> {
         None
+    }
+
+    /// How long the connector may take for what it has to do: 20 s unless said. Only a broken one needs it.
+    fn patience(&self) -> Duration {
+        PATIENCE
     }
 }
 

@@ -13,7 +13,6 @@ use tokio::time::{Instant, timeout};
 
 use super::SinkFixture;
 use super::acks::Acks;
-use crate::conformance::PATIENCE;
 use crate::conformance::change::Change;
 use crate::conformance::verdict::Mismatch;
 
@@ -44,10 +43,15 @@ pub(super) struct Bench<'f> {
     batches: u64,
 }
 
-async fn in_time<T>(what: &str, future: impl Future<Output = Result<T>>) -> Result<T, Mismatch> {
-    match timeout(PATIENCE, future).await {
+/// What `future` gives, unless it takes longer than `patience` or fails.
+async fn in_time<T>(
+    patience: Duration,
+    what: &str,
+    future: impl Future<Output = Result<T>>,
+) -> Result<T, Mismatch> {
+    match timeout(patience, future).await {
         Ok(result) => result.map_err(Mismatch::failed(what)),
-        Err(_) => Err(Mismatch::new(format!("{what} within {} s", PATIENCE.as_secs()), "it still waits")),
+        Err(_) => Err(Mismatch::new(format!("{what} within {patience:?}"), "it still waits")),
     }
 }
 
@@ -59,7 +63,7 @@ impl<'f> Bench<'f> {
     /// Opens a sink, in place of the one that was open, which is dropped without a word.
     pub(super) async fn open(&mut self) -> Result<(), Mismatch> {
         self.outlet = None;
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + self.fixture.patience();
         loop {
             match self.try_open().await {
                 Ok(outlet) => {
@@ -135,14 +139,15 @@ impl<'f> Bench<'f> {
 
     /// Writes until the batch is taken; the number of its ack.
     pub(super) async fn write(&mut self, offer: &Offer) -> Result<u64, Mismatch> {
-        let until = Instant::now() + PATIENCE;
+        let patience = self.fixture.patience();
+        let until = Instant::now() + patience;
         loop {
             let (number, ack) = self.acks.arm();
             let outlet = self.outlet()?;
-            let written = match timeout(PATIENCE, outlet.write(offer, ack)).await {
+            let written = match timeout(patience, outlet.write(offer, ack)).await {
                 Ok(written) => written,
                 Err(_) => {
-                    let expected = format!("a batch is taken within {} s", PATIENCE.as_secs());
+                    let expected = format!("a batch is taken within {patience:?}");
                     return Err(Mismatch::new(expected, "`write` still waits"));
                 }
             };
@@ -162,10 +167,11 @@ impl<'f> Bench<'f> {
         offer: &Offer,
         polls: usize,
     ) -> Result<Option<u64>, Mismatch> {
+        let patience = self.fixture.patience();
         let (number, ack) = self.acks.arm();
         let outlet = self.outlet()?;
         let mut write = Box::pin(outlet.write(offer, ack));
-        let mut deadline = std::pin::pin!(tokio::time::sleep(PATIENCE));
+        let mut deadline = std::pin::pin!(tokio::time::sleep(patience));
         let mut polled = 0;
         let done = poll_fn(|cx| {
             if let Poll::Ready(result) = write.as_mut().poll(cx) {
@@ -180,23 +186,25 @@ impl<'f> Bench<'f> {
 
     /// Waits until all that was taken is settled: acks resolved, and committed where the sink is transactional.
     pub(super) async fn flush(&mut self) -> Result<(), Mismatch> {
+        let patience = self.fixture.patience();
         let transactional = self.fixture.sink().capabilities().transactional;
         let mut delta = CheckpointDelta::new();
         let end = Position::token(self.batches.to_string());
         delta.set_position(SourceContext::DEFAULT_PARTITION.into(), end);
         let outlet = self.outlet()?;
-        in_time("`flush` returns", outlet.flush()).await?;
+        in_time(patience, "`flush` returns", outlet.flush()).await?;
         if transactional {
-            in_time("`commit` returns", outlet.commit(&delta)).await?;
+            in_time(patience, "`commit` returns", outlet.commit(&delta)).await?;
         }
         Ok(())
     }
 
     /// Closes in order.
     pub(super) async fn close(&mut self) -> Result<(), Mismatch> {
+        let patience = self.fixture.patience();
         match self.outlet.take() {
-            Some(Outlet::Changes(sink)) => in_time("`close` returns", sink.close()).await,
-            Some(Outlet::Records(sink, _)) => in_time("`close` returns", sink.close()).await,
+            Some(Outlet::Changes(sink)) => in_time(patience, "`close` returns", sink.close()).await,
+            Some(Outlet::Records(sink, _)) => in_time(patience, "`close` returns", sink.close()).await,
             None => Ok(()),
         }
     }

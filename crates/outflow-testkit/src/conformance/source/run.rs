@@ -11,7 +11,6 @@ use outflow_sdk::{
 
 use super::SourceFixture;
 use super::port::Script;
-use crate::conformance::PATIENCE;
 use crate::conformance::change::{self, Change};
 use crate::conformance::verdict::Mismatch;
 
@@ -84,7 +83,8 @@ impl<'f> Bench<'f> {
         let mut run = source.run(cx);
         let mut polls = 0;
         let mut stopping = false;
-        let patience = if matches!(goal, Goal::Quiet | Goal::Cut(..)) { QUIET } else { PATIENCE };
+        let patience =
+            if matches!(goal, Goal::Quiet | Goal::Cut(..)) { QUIET } else { self.fixture.patience() };
         let mut deadline = std::pin::pin!(tokio::time::sleep(patience));
         loop {
             let step = poll_fn(|cx| {
@@ -125,7 +125,7 @@ impl<'f> Bench<'f> {
             }
             script.stop();
             stopping = true;
-            deadline.as_mut().reset(tokio::time::Instant::now() + PATIENCE);
+            deadline.as_mut().reset(tokio::time::Instant::now() + self.fixture.patience());
         }
     }
 
@@ -159,10 +159,10 @@ impl<'f> Bench<'f> {
     }
 
     fn too_late(&self, goal: Goal<'_>, stopping: bool) -> Mismatch {
-        let seconds = PATIENCE.as_secs();
+        let patience = self.fixture.patience();
         if stopping {
             return Mismatch::new(
-                format!("the source returns within {seconds} s of the order to stop"),
+                format!("the source returns within {patience:?} of the order to stop"),
                 "it still runs",
             );
         }
@@ -171,16 +171,16 @@ impl<'f> Bench<'f> {
                 let came = self.came();
                 let missing = change::missing(expected, &came);
                 Mismatch::new(
-                    format!("all {} changes within {seconds} s", expected.len()),
+                    format!("all {} changes within {patience:?}", expected.len()),
                     format!("{} of them did not come: {}", missing.len(), change::list(missing)),
                 )
             }
             Goal::Moved(from) => Mismatch::new(
-                format!("a position after {:?} within {seconds} s", from.positions().collect::<Vec<_>>()),
+                format!("a position after {:?} within {patience:?}", from.positions().collect::<Vec<_>>()),
                 "no batch carried one",
             ),
             Goal::End | Goal::Quiet | Goal::Cut(..) => {
-                Mismatch::new(format!("the source ends by itself within {seconds} s"), "it still runs")
+                Mismatch::new(format!("the source ends by itself within {patience:?}"), "it still runs")
             }
         }
     }

@@ -95,7 +95,8 @@ pub(super) async fn stop_at_current(mut bench: Bench<'_>) -> Outcome {
 pub(super) async fn control_stop(mut bench: Bench<'_>) -> Outcome {
     let expected = bench.fixture.produce(CHANGES).await;
     match bench.run(Goal::Arrived(&expected)).await? {
-        End::Returned => Ok(Verdict::Passed),
+        End::Stopped => Ok(Verdict::Passed),
+        End::Returned => Ok(Verdict::NotApplicable("the source ends by itself")),
         End::Dropped => Ok(Verdict::NotApplicable("the source does not ask for control")),
     }
 }
@@ -179,8 +180,8 @@ fn expect_covers(
     event: &EventId<'_>,
     expected: bool,
 ) -> Result<(), Mismatch> {
-    let covers =
-        codec.covers(position, event).map_err(Mismatch::failed("a position and an event are related"))?;
+    // Where events keep the ids of another system, the codec cannot tell, and says so.
+    let Ok(covers) = codec.covers(position, event) else { return Ok(()) };
     if covers == expected {
         return Ok(());
     }

@@ -38,7 +38,9 @@ pub(super) enum Goal<'a> {
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {
-    /// The source returned.
+    /// The source returned when it was told to stop.
+    Stopped,
+    /// The source returned by itself.
     Returned,
     /// Its future was dropped.
     Dropped,
@@ -106,7 +108,13 @@ impl<'f> Bench<'f> {
                 Step::Returned(result) => {
                     self.deliver(&script);
                     result.map_err(Mismatch::failed("the source runs"))?;
-                    return Ok(End::Returned);
+                    return match goal {
+                        _ if stopping => Ok(End::Stopped),
+                        Goal::Arrived(_) | Goal::Moved(_) if !self.reached(goal, &script) => {
+                            Err(self.not_reached(goal, "before the source returned"))
+                        }
+                        _ => Ok(End::Returned),
+                    };
                 }
                 Step::Emitted => {
                     self.deliver(&script);
@@ -159,28 +167,30 @@ impl<'f> Bench<'f> {
     }
 
     fn too_late(&self, goal: Goal<'_>, stopping: bool) -> Mismatch {
-        let patience = self.fixture.patience();
+        let within = format!("within {:?}", self.fixture.patience());
         if stopping {
-            return Mismatch::new(
-                format!("the source returns within {patience:?} of the order to stop"),
-                "it still runs",
-            );
+            let expected = format!("the source returns {within} of the order to stop");
+            return Mismatch::new(expected, "it still runs");
         }
+        self.not_reached(goal, &within)
+    }
+
+    fn not_reached(&self, goal: Goal<'_>, within: &str) -> Mismatch {
         match goal {
             Goal::Arrived(expected) => {
                 let came = self.came();
                 let missing = change::missing(expected, &came);
                 Mismatch::new(
-                    format!("all {} changes within {patience:?}", expected.len()),
+                    format!("all {} changes {within}", expected.len()),
                     format!("{} of them did not come: {}", missing.len(), change::list(missing)),
                 )
             }
             Goal::Moved(from) => Mismatch::new(
-                format!("a position after {:?} within {patience:?}", from.positions().collect::<Vec<_>>()),
+                format!("a position after {:?} {within}", from.positions().collect::<Vec<_>>()),
                 "no batch carried one",
             ),
             Goal::End | Goal::Quiet | Goal::Cut(..) => {
-                Mismatch::new(format!("the source ends by itself within {patience:?}"), "it still runs")
+                Mismatch::new(format!("the source ends by itself {within}"), "it still runs")
             }
         }
     }

@@ -9,7 +9,10 @@
 //! ```
 //!
 //! Each check gets a fixture of its own: the expression is evaluated anew. A connector that lacks the capability
-//! that a check is about passes it; what it prints says so.
+//! that a check is about passes it; what it prints says so. [`configured_source`] and [`configured_sink`] make a
+//! fixture's connector of a configuration. [`source()`] and [`sink()`] run all checks at once and give a [`Report`].
+//!
+//! Transient errors are tried again, as in a pipeline; all others break the rule of the check.
 //!
 //! # Sources
 //!
@@ -37,6 +40,7 @@
 //! | `an_empty_batch_is_acked` | invariant 2 | progress stands still behind filtered traffic |
 
 mod change;
+mod configured;
 mod macros;
 mod run;
 mod sink;
@@ -46,6 +50,7 @@ mod verdict;
 use std::time::Duration;
 
 pub use change::Change;
+pub use configured::{configured_sink, configured_source};
 pub use run::{block_on, require};
 pub use sink::{SinkCheck, SinkFixture, sink};
 pub use source::{SourceCheck, SourceFixture, source};

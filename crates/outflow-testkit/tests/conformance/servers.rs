@@ -4,10 +4,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use outflow_sdk::{
-    ConfiguredSink, ConfiguredSource, EventRef, PositionCodec, TableSchema, Value, ValueRef, async_trait,
+    ConfiguredSink, ConfiguredSource, Error, EventRef, PositionCodec, TableSchema, Value, ValueRef,
+    async_trait,
 };
-use outflow_testkit::conformance::{Change, SinkFixture, SourceFixture};
-use outflow_testkit::memory::{Delivered, LogCodec, MarkedTable, MemoryLog, MemorySink, Row, rows_schema};
+use outflow_testkit::conformance::{self, Change, SinkFixture, SourceCheck, SourceFixture};
+use outflow_testkit::memory::{
+    Delivered, GtidCodec, GtidLog, LogCodec, MarkedTable, MemoryLog, MemorySink, Row, ShardTree,
+    TransactionalSink, rows_schema,
+};
 
 /// Rows of three keys, numbered within each.
 #[derive(Default)]
@@ -101,6 +105,74 @@ impl SourceFixture for MarkedFixture {
     }
 }
 
+/// Two servers commit in turn.
+#[derive(Default)]
+struct GtidFixture {
+    log: GtidLog,
+    rows: Rows,
+    commits: u64,
+}
+
+#[async_trait]
+impl SourceFixture for GtidFixture {
+    fn source(&self) -> Arc<dyn ConfiguredSource> {
+        Arc::new(self.log.clone())
+    }
+
+    async fn produce(&mut self, changes: usize) -> Vec<Change> {
+        let rows = self.rows.next(changes);
+        for row in &rows {
+            self.commits += 1;
+            let server = if self.commits.is_multiple_of(2) { "a" } else { "b" };
+            self.log.commit(server, self.commits, row.clone());
+        }
+        rows.iter().map(change_of_row).collect()
+    }
+
+    fn change(&self, event: &EventRef<'_>) -> Option<Change> {
+        change_of_event(event)
+    }
+
+    fn codec(&self) -> Option<Box<dyn PositionCodec>> {
+        Some(Box::new(GtidCodec))
+    }
+}
+
+/// A shard a key; each is split once.
+#[derive(Default)]
+struct ShardFixture {
+    tree: ShardTree,
+    rows: Rows,
+}
+
+#[async_trait]
+impl SourceFixture for ShardFixture {
+    fn source(&self) -> Arc<dyn ConfiguredSource> {
+        Arc::new(self.tree.clone())
+    }
+
+    async fn produce(&mut self, changes: usize) -> Vec<Change> {
+        const SPLIT_AT: i64 = 5;
+        let rows = self.rows.next(changes);
+        for row in &rows {
+            let child = format!("{}/child", row.key);
+            match row.n {
+                ..SPLIT_AT => self.tree.append(&row.key, row.clone()),
+                SPLIT_AT => {
+                    self.tree.split(&row.key, &[child.as_str()]);
+                    self.tree.append(&child, row.clone());
+                }
+                _ => self.tree.append(&child, row.clone()),
+            }
+        }
+        rows.iter().map(change_of_row).collect()
+    }
+
+    fn change(&self, event: &EventRef<'_>) -> Option<Change> {
+        change_of_event(event)
+    }
+}
+
 /// The rows of the suite as the in-memory servers have them: the content is padding.
 pub(crate) fn memory_row(change: &Change) -> Vec<Value> {
     vec![Value::from(change.key.as_str()), Value::I64(0), Value::from(change.content.as_str())]
@@ -133,6 +205,50 @@ impl SinkFixture for MemoryFixture {
     fn row(&self, change: &Change) -> Vec<Value> {
         memory_row(change)
     }
+}
+
+#[derive(Default)]
+struct TransactionalFixture(TransactionalSink);
+
+#[async_trait]
+impl SinkFixture for TransactionalFixture {
+    fn sink(&self) -> Arc<dyn ConfiguredSink> {
+        Arc::new(self.0.clone())
+    }
+
+    async fn delivered(&mut self) -> Vec<Change> {
+        changes_of(&self.0.committed())
+    }
+
+    fn table(&self) -> Arc<TableSchema> {
+        Arc::clone(rows_schema())
+    }
+
+    fn row(&self, change: &Change) -> Vec<Value> {
+        memory_row(change)
+    }
+}
+
+#[test]
+fn a_transient_error_is_tried_again_and_a_permanent_one_breaks_the_rule() {
+    for (error, passes) in [(Error::transient("test.gone"), true), (Error::permanent("test.gone"), false)] {
+        let mut fixture = LogFixture::new();
+        fixture.log.fail_next(error);
+        let result = conformance::block_on(SourceCheck::CleanRestart.run(&mut fixture));
+        assert_eq!(result.is_ok(), passes, "{result:?}");
+    }
+}
+
+mod gtid_log {
+    outflow_testkit::source_conformance!(super::GtidFixture::default());
+}
+
+mod shard_tree {
+    outflow_testkit::source_conformance!(super::ShardFixture::default());
+}
+
+mod transactional_sink {
+    outflow_testkit::sink_conformance!(super::TransactionalFixture::default());
 }
 
 mod log {

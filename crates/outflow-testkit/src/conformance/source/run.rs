@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use outflow_runtime::driver;
 use outflow_sdk::{
-    BatchLimits, BuildContext, ChangeBatch, Checkpoint, CheckpointDelta, Release, SourceContext,
+    BatchLimits, BuildContext, ChangeBatch, Checkpoint, CheckpointDelta, Error, Release, SourceContext,
 };
+use tokio::time::Instant;
 
 use super::SourceFixture;
 use super::port::Script;
@@ -16,6 +17,9 @@ use crate::conformance::verdict::Mismatch;
 
 /// A source that has nothing to do for so long is cut.
 const QUIET: Duration = Duration::from_millis(300);
+
+/// The pause before a transient error is tried again.
+const RETRY: Duration = Duration::from_millis(20);
 
 /// Small, so that a few changes make several batches.
 const LIMITS: BatchLimits = BatchLimits { bytes: 64 << 10, events: 7 };
@@ -46,6 +50,14 @@ pub(super) enum End {
     Dropped,
 }
 
+/// Why a run did not end well.
+enum Trouble {
+    /// The source gave up.
+    Source(Error),
+    /// A rule is broken.
+    Rule(Mismatch),
+}
+
 enum Step {
     Returned(outflow_sdk::Result<()>),
     Emitted,
@@ -72,11 +84,26 @@ impl<'f> Bench<'f> {
         self.batches.iter().flat_map(ChangeBatch::iter).filter_map(|e| self.fixture.change(&e)).collect()
     }
 
-    /// Runs the source from the checkpoint until `goal`.
+    /// Runs the source from the checkpoint until `goal`. After a transient error it is built again, as a pipeline
+    /// would: a predecessor may need a moment to be gone.
     pub(super) async fn run(&mut self, goal: Goal<'_>) -> Result<End, Mismatch> {
+        let until = Instant::now() + self.fixture.patience();
+        loop {
+            match self.attempt(goal).await {
+                Ok(end) => return Ok(end),
+                Err(Trouble::Rule(mismatch)) => return Err(mismatch),
+                Err(Trouble::Source(error)) if error.is_transient() && Instant::now() < until => {
+                    tokio::time::sleep(RETRY).await;
+                }
+                Err(Trouble::Source(error)) => return Err(Mismatch::failed("the source runs")(error)),
+            }
+        }
+    }
+
+    async fn attempt(&mut self, goal: Goal<'_>) -> Result<End, Trouble> {
         let source = self.fixture.source();
         let kind = source.build(&BuildContext::new("conformance")).await;
-        let source = kind.and_then(driver).map_err(Mismatch::failed("the source is built"))?;
+        let source = kind.and_then(driver).map_err(Trouble::Source)?;
         // Room for one batch: each emission awaits that the one before was taken.
         let script = Script::new(1);
         let at_current = matches!(goal, Goal::End);
@@ -107,11 +134,11 @@ impl<'f> Bench<'f> {
                 Step::Cut => return Ok(End::Dropped),
                 Step::Returned(result) => {
                     self.deliver(&script);
-                    result.map_err(Mismatch::failed("the source runs"))?;
+                    result.map_err(Trouble::Source)?;
                     return match goal {
                         _ if stopping => Ok(End::Stopped),
                         Goal::Arrived(_) | Goal::Moved(_) if !self.reached(goal, &script) => {
-                            Err(self.not_reached(goal, "before the source returned"))
+                            Err(Trouble::Rule(self.not_reached(goal, "before the source returned")))
                         }
                         _ => Ok(End::Returned),
                     };
@@ -119,11 +146,11 @@ impl<'f> Bench<'f> {
                 Step::Emitted => {
                     self.deliver(&script);
                     if patience == QUIET {
-                        deadline.as_mut().reset(tokio::time::Instant::now() + QUIET);
+                        deadline.as_mut().reset(Instant::now() + QUIET);
                     }
                 }
                 Step::TimeOut if patience == QUIET && !stopping => return Ok(End::Dropped),
-                Step::TimeOut => return Err(self.too_late(goal, stopping)),
+                Step::TimeOut => return Err(Trouble::Rule(self.too_late(goal, stopping))),
             }
             if stopping || !self.reached(goal, &script) {
                 continue;
@@ -133,7 +160,7 @@ impl<'f> Bench<'f> {
             }
             script.stop();
             stopping = true;
-            deadline.as_mut().reset(tokio::time::Instant::now() + self.fixture.patience());
+            deadline.as_mut().reset(Instant::now() + self.fixture.patience());
         }
     }
 

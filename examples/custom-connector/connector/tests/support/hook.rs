@@ -47,8 +47,14 @@ impl Hook {
         let mut counted = self.far.count.subscribe();
         let enough = counted.wait_for(|n| *n >= count);
         let waited = tokio::time::timeout(std::time::Duration::from_secs(60), enough).await;
+        let taken = self.taken();
+        assert!(waited.is_ok(), "waited for {count} lines, got {taken:#?}");
+        taken
+    }
+
+    /// All lines so far.
+    pub fn taken(&self) -> Vec<Value> {
         let lines = self.far.lines.lock().unwrap();
-        assert!(waited.is_ok(), "waited for {count} lines, got {lines:#?}");
         lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 }

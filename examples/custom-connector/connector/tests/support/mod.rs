@@ -1,5 +1,7 @@
 //! Servers for the tests, in this process and on loopback: a CouchDB with one database, and the far end of a webhook.
 
+#![allow(dead_code, reason = "each test uses its part")]
+
 pub mod couch;
 pub mod hook;
 

@@ -16,6 +16,8 @@ enum Flaw {
     None,
     /// Acks what it only holds in memory.
     AcksEarly,
+    /// The same, a little later and from another task.
+    AcksInTheBackground,
     /// Names the event behind the one it refused.
     NamesAnother,
     /// Acks a batch as durable of which it refused a record.
@@ -138,6 +140,12 @@ impl Sink for Double {
         }
         match self.flaw {
             Flaw::AcksEarly => ack.durable(),
+            Flaw::AcksInTheBackground => {
+                tokio::spawn(async move {
+                    tokio::task::yield_now().await;
+                    ack.durable();
+                });
+            }
             Flaw::FlushForgets => self.held.push(Arc::new(Mutex::new(Some(ack)))),
             Flaw::RejectsInSilence => {
                 self.store();
@@ -192,13 +200,14 @@ impl SinkFixture for Fixture {
 
     fn patience(&self) -> Duration {
         // A flawed sink makes its check wait in vain.
-        if self.0.flaw == Flaw::None { Duration::from_secs(20) } else { Duration::from_secs(1) }
+        if self.0.flaw == Flaw::None { Duration::from_secs(20) } else { Duration::from_secs(3) }
     }
 }
 
 /// The flaw, the check that must find it, and a part of what that says.
 const CAUGHT: &[(Flaw, SinkCheck, &str)] = &[
     (Flaw::AcksEarly, SinkCheck::AckMeansDurable, "9 of them lost"),
+    (Flaw::AcksInTheBackground, SinkCheck::AckMeansDurable, "9 of them lost"),
     (Flaw::NamesAnother, SinkCheck::RejectedAreNamed, "Rejected([(5,"),
     (Flaw::RejectsInSilence, SinkCheck::RejectedAreNamed, "Durable"),
     (Flaw::RejectsAll, SinkCheck::RejectedAreNamed, "Rejected([(0,"),

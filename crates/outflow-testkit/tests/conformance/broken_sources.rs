@@ -270,7 +270,7 @@ impl SourceFixture for Fixture {
 
     fn patience(&self) -> Duration {
         // A flawed source makes its check wait in vain.
-        if self.double.flaw == Flaw::None { Duration::from_secs(20) } else { Duration::from_secs(1) }
+        if self.double.flaw == Flaw::None { Duration::from_secs(20) } else { Duration::from_secs(3) }
     }
 }
 

@@ -2,12 +2,24 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use outflow_sdk::{Ack, AckPort, AckToken, Outcome};
+use tokio::sync::Notify;
+use tokio::time::timeout;
+
+/// A sink that has not acked for so long waits for more batches or a flush.
+const QUIET: Duration = Duration::from_millis(100);
 
 /// The acks of one sink. Clones share them.
 #[derive(Clone, Default)]
-pub(super) struct Acks(Arc<Mutex<State>>);
+pub(super) struct Acks(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    resolved: Notify,
+}
 
 #[derive(Default)]
 struct State {
@@ -17,7 +29,7 @@ struct State {
 
 impl Acks {
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// An ack, and the number under which its outcome is found.
@@ -33,14 +45,27 @@ impl Acks {
         self.lock().outcomes.remove(&ack)
     }
 
-    /// Whether there is an outcome.
-    pub(super) fn is_resolved(&self, ack: u64) -> bool {
-        self.lock().outcomes.contains_key(&ack)
+    /// Waits a moment for an outcome that nobody asked for; false where the sink gathers batches.
+    pub(super) async fn comes_by_itself(&self, ack: u64) -> bool {
+        timeout(QUIET, self.resolved(ack)).await.is_ok()
+    }
+
+    async fn resolved(&self, ack: u64) {
+        loop {
+            let mut resolved = std::pin::pin!(self.0.resolved.notified());
+            // Listen first, then look: an outcome between the look and the wait is not missed.
+            resolved.as_mut().enable();
+            if self.lock().outcomes.contains_key(&ack) {
+                return;
+            }
+            resolved.await;
+        }
     }
 }
 
 impl AckPort for Acks {
     fn resolve(&self, token: AckToken, outcome: Outcome) {
         self.lock().outcomes.insert(token.seq, outcome);
+        self.0.resolved.notify_waiters();
     }
 }

@@ -162,7 +162,6 @@ impl Source for MemoryLog {
         let start = cx.resume().map(|p| LogPosition::parse(p.as_str())).transpose()?;
         let mut at = start.unwrap_or(LogPosition { transactions: 0, rows: 0 });
         self.lock().opened += 1;
-        cx.connected();
         let mut emitter = cx.emitter(SourceContext::DEFAULT_PARTITION);
         let mut released = cx.released();
         let control = cx.control();
@@ -173,7 +172,10 @@ impl Source for MemoryLog {
                 let mut appended = std::pin::pin!(appended);
                 appended.as_mut().enable();
                 builder.origin("memory-log");
-                if self.read(&mut at, &mut builder)? == 0 {
+                let rows = self.read(&mut at, &mut builder)?;
+                // A first read that fails is a failure to connect.
+                cx.connected();
+                if rows == 0 {
                     if cx.stop_at_current() {
                         cx.finished();
                         std::future::pending::<()>().await;

@@ -129,7 +129,7 @@ pub(super) async fn sequence(
                  SELECT d.refobjid FROM pg_attrdef a JOIN pg_depend d \
                      ON d.classid = 'pg_attrdef'::regclass AND d.objid = a.oid AND d.refclassid = 'pg_class'::regclass \
                  WHERE a.adrelid = {oid} AND a.adnum = {number} \
-                     AND pg_get_expr(a.adbin, a.adrelid) ~ '^nextval\\(''[^'']*''::regclass\\)$')",
+                     AND pg_get_expr(a.adbin, a.adrelid) ~ '^nextval\\(''([^'']|'''')*''::regclass\\)$')",
             oid = relation.oid,
             number = column.number,
         ))

@@ -17,6 +17,8 @@ use crate::table::{RowKey, push};
 #[derive(Debug, Default)]
 pub(super) struct Marked {
     sweep: Option<Sweep>,
+    /// Whether the last look left something.
+    backlog: bool,
     page: PageSize,
 }
 
@@ -101,12 +103,20 @@ impl Marked {
             return Ok(if ended == Ended::Changed { ended } else { Ended::Limit });
         }
         if poll.len() == 0 {
+            // Rows that were delivered lie at the head of the index, dead, until they are vacuumed: where there are
+            // many, the next page begins after this one. Ids taken after this moment are above `up_to`.
+            let up_to = if self.backlog { last_key(cx).await? } else { None };
             let query = select(cx, None, Some(size));
             let mut taken = Taken::new(rows, None);
             let ended = page::read(cx.session, &cx.described, &query, limits, out, &mut taken).await?;
-            let seen = taken.seen;
+            let (seen, last) = (taken.seen, taken.last);
             self.page.learn(seen, ended, limits);
-            return Ok(if ended == Ended::Rows && seen == size { Ended::Limit } else { ended });
+            self.backlog = ended != Ended::Rows || seen == size;
+            if !self.backlog || ended == Ended::Changed {
+                return Ok(ended);
+            }
+            self.sweep = last.zip(up_to).map(|(last, up_to)| Sweep { last, up_to });
+            return Ok(Ended::Limit);
         }
         let Listed { mut fresh, up_to, complete } = list(cx, poll, size).await?;
         let all = complete && fresh.len() <= size;
@@ -155,6 +165,16 @@ async fn list(cx: &Context<'_>, poll: &Poll<'_>, page: usize) -> Result<Listed> 
     }
     let up_to = rows.first().map(|row| text(row, 1)).transpose()?.and_then(parse);
     Ok(Listed { fresh, up_to, complete: rows.len() < limit })
+}
+
+/// The last of the keys without a mark.
+async fn last_key(cx: &Context<'_>) -> Result<Option<RowKey>> {
+    let table = &cx.described.table;
+    let (sql, key) = (&table.sql, &table.key.sql);
+    let query = format!("SELECT {key} FROM {sql} {} ORDER BY {key} DESC LIMIT 1", condition(cx, None));
+    let rows = cx.session.query(&query).await?;
+    let text = rows.first().map(|row| text(row, 0)).transpose()?;
+    Ok(text.and_then(|text| parse_key(table.key.kind, text)))
 }
 
 fn condition(cx: &Context<'_>, also: Option<&str>) -> String {

@@ -40,7 +40,7 @@ pub(super) async fn is_there(session: &Session, table: &Described) -> Result<boo
         .query(&format!(
             "SELECT EXISTS (SELECT FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid \
              WHERE t.tgrelid = {} AND t.tgenabled <> 'D' AND (strpos(p.prosrc, '{channel}') > 0 \
-             OR strpos(encode(t.tgargs, 'escape'), '{channel}') > 0))",
+             OR position(convert_to('{channel}', getdatabaseencoding()) IN t.tgargs) > 0))",
             table.oid
         ))
         .await?;

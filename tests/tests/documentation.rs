@@ -105,3 +105,33 @@ fn each_invariant_names_tests_that_exist() {
     }
     assert!(missing.is_empty(), "{missing:#?}");
 }
+
+/// The quoted words that begin with `prefix.` and go on in small letters.
+fn codes<'t>(text: &'t str, quote: char, prefix: &str) -> Vec<&'t str> {
+    let is_code = |word: &&str| {
+        word.strip_prefix(prefix)
+            .and_then(|rest| rest.strip_prefix('.'))
+            .is_some_and(|rest| !rest.is_empty() && rest.chars().all(|c| c.is_ascii_lowercase() || c == '_'))
+    };
+    text.split(quote).filter(is_code).collect()
+}
+
+#[test]
+fn each_code_of_a_connector_is_in_its_readme() {
+    for (connector, prefixes) in
+        [("polling", ["polling"].as_slice()), ("stdio", &["stdout", "file", "blackhole", "generator"])]
+    {
+        let folder = root().join("connectors").join(connector);
+        let readme = fs::read_to_string(folder.join("README.md")).unwrap();
+        let (_, readme) = readme.split_once("## Codes").unwrap();
+        let mut sources = Vec::new();
+        files(&folder.join("src"), ".rs", &mut sources);
+        let sources: String = sources.iter().map(|path| fs::read_to_string(path).unwrap()).collect();
+        for prefix in prefixes {
+            let (used, said) = (codes(&sources, '"', prefix), codes(readme, '`', prefix));
+            let missing: Vec<&&str> = used.iter().filter(|code| !said.contains(code)).collect();
+            let gone: Vec<&&str> = said.iter().filter(|code| !used.contains(code)).collect();
+            assert!(missing.is_empty() && gone.is_empty(), "not said: {missing:?}; no more: {gone:?}");
+        }
+    }
+}

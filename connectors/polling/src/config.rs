@@ -64,7 +64,7 @@ macro_rules! words {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
         #[serde(try_from = "String", into = "&'static str")]
-        #[schemars(extend("enum" = [$($word,)* $($later),*]), with = "String")]
+        #[schemars(extend("enum" = [$($word),*]), with = "String")]
         #[non_exhaustive]
         pub enum $name {
             $($(#[$word_doc])* $variant),*

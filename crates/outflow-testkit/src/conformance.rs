@@ -3,7 +3,7 @@
 //! A connector author says how changes get into the source's system ([`SourceFixture`]), or what the destination
 //! durably holds ([`SinkFixture`]); the suite drives the connector as a pipeline would, and also as a crash would.
 //!
-//! ```ignore
+//! ```text
 //! outflow_testkit::source_conformance!(MySource::start().await);
 //! outflow_testkit::sink_conformance!(MySink::start().await);
 //! ```

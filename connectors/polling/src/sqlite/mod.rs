@@ -77,7 +77,7 @@ impl PollingSource for SqliteSource {
     async fn open(&self, stop_at_current: bool) -> Result<()> {
         let (file, options) = (self.file.clone(), self.options.clone());
         let opened = blocking(move || {
-            let watcher = Watcher::new(file.read()?);
+            let watcher = Watcher::new(file.read()?)?;
             let reader = Reader::open(&file, &options, stop_at_current)?;
             let writer = match options.delivered {
                 Delivered::Keep => None,

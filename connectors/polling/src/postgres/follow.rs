@@ -158,7 +158,7 @@ impl Follower {
             for gap in walk.skipped {
                 self.watched.insert(gap, Instant::now());
             }
-            self.page.learn(walk.taken, ended, limits);
+            self.page.learn(walk.taken, ended, limits, page::row_bytes(out));
             match ended {
                 Ended::Rows if walk.taken == rows => return Ok(Ended::Limit),
                 Ended::Changed => {

@@ -94,7 +94,7 @@ impl Marked {
             let mut taken = Taken::new(rows, Some(poll));
             let ended = page::read(cx.session, &cx.described, &query, limits, out, &mut taken).await?;
             let Taken { seen, last, emitted, .. } = taken;
-            self.page.learn(emitted, ended, limits);
+            self.page.learn(emitted, ended, limits, page::row_bytes(out));
             if ended == Ended::Rows && seen < size {
                 self.sweep = None;
                 return Ok(Ended::Caller);
@@ -110,7 +110,7 @@ impl Marked {
             let mut taken = Taken::new(rows, None);
             let ended = page::read(cx.session, &cx.described, &query, limits, out, &mut taken).await?;
             let (seen, last) = (taken.seen, taken.last);
-            self.page.learn(seen, ended, limits);
+            self.page.learn(seen, ended, limits, page::row_bytes(out));
             self.backlog = ended != Ended::Rows || seen == size;
             if !self.backlog || ended == Ended::Changed {
                 return Ok(ended);
@@ -129,7 +129,7 @@ impl Marked {
         let mut taken = Taken::new(rows, None);
         let ended = page::read(cx.session, &cx.described, &query, limits, out, &mut taken).await?;
         let (seen, last) = (taken.seen, taken.last);
-        self.page.learn(seen, ended, limits);
+        self.page.learn(seen, ended, limits, page::row_bytes(out));
         match ended {
             Ended::Rows if all => Ok(Ended::Rows),
             Ended::Changed => Ok(Ended::Changed),

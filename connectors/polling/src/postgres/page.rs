@@ -28,10 +28,13 @@ pub(super) enum Ended {
 
 /// How many rows a query asks for.
 ///
-/// Rows that do not fit a batch any more have been sent for nothing. So it grows while batches take all of them,
-/// and falls back to what the last one took, if large rows come.
+/// Rows that do not fit a batch any more have been sent for nothing, so it asks for a little less than what the last
+/// rows let expect.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PageSize(usize);
+
+/// The largest growth from one page to the next: the first rows may be smaller than all others.
+const GROWTH: usize = 8;
 
 impl Default for PageSize {
     fn default() -> Self {
@@ -45,16 +48,24 @@ impl PageSize {
         self.0.clamp(1, limits.events.max(1))
     }
 
-    /// What came of it.
-    pub(super) fn learn(&mut self, taken: usize, ended: Ended, limits: BatchLimits) {
-        match ended {
-            Ended::Limit => self.0 = taken.max(1),
-            Ended::Rows if taken >= self.rows(limits) => {
-                self.0 = self.0.saturating_mul(2).min(limits.events.max(1))
-            }
-            _ => {}
+    /// What came of it: rows were taken, and the rows of the batch have so many bytes each.
+    pub(super) fn learn(&mut self, taken: usize, ended: Ended, limits: BatchLimits, row_bytes: usize) {
+        let full = match ended {
+            Ended::Limit => true,
+            Ended::Rows => taken >= self.rows(limits),
+            Ended::Caller | Ended::Changed => false,
+        };
+        if full {
+            let fit = limits.bytes / row_bytes.max(1);
+            let most = self.0.saturating_mul(GROWTH).min(limits.events).max(1);
+            self.0 = (fit - fit / 32).clamp(1, most);
         }
     }
+}
+
+/// The bytes of a row of the batch, on average.
+pub(super) fn row_bytes(out: &BatchBuilder) -> usize {
+    out.bytes() / out.len().max(1)
 }
 
 /// What is to be done with a row.
@@ -179,20 +190,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_page_grows_while_it_is_taken_whole() {
-        let mut limits = BatchLimits { events: 1000, ..BatchLimits::default() };
+    fn a_page_is_what_fits_a_batch() {
+        let mut limits = BatchLimits { events: 8192, bytes: 1 << 20 };
         let mut page = PageSize::default();
-        for expected in [256, 512, 1000, 1000] {
+        assert_eq!(page.rows(limits), 256);
+        // Not much more at once than before, then a little less than what fits.
+        for expected in [2048, 5079, 5079] {
+            page.learn(page.rows(limits), Ended::Rows, limits, 200);
             assert_eq!(page.rows(limits), expected);
-            page.learn(expected, Ended::Rows, limits);
         }
-        page.learn(3, Ended::Limit, limits);
-        assert_eq!(page.rows(limits), 3);
-        page.learn(2, Ended::Rows, limits);
-        assert_eq!(page.rows(limits), 3);
-        page.learn(0, Ended::Limit, limits);
+        page.learn(1, Ended::Limit, limits, 2 << 20);
+        assert_eq!(page.rows(limits), 1);
+        // The last page of a table, and one that was given up, say nothing.
+        page.learn(0, Ended::Rows, limits, 0);
+        page.learn(1, Ended::Changed, limits, 8);
+        page.learn(1, Ended::Caller, limits, 8);
         assert_eq!(page.rows(limits), 1);
         limits.events = 0;
+        page.learn(1, Ended::Rows, limits, 8);
         assert_eq!(page.rows(limits), 1);
     }
 }

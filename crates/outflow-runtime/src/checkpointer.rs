@@ -39,6 +39,8 @@ impl Checkpointer {
     /// Runs until it is told to finish and everything is settled, or until something fails.
     pub(crate) async fn run(mut self) -> Result<()> {
         let mut due: Option<Instant> = None;
+        // What comes after a pause is stored at once.
+        let mut earliest = Instant::now();
         let mut finishing = false;
         let finish = Arc::clone(&self.finish);
         if self.transactional {
@@ -55,7 +57,7 @@ impl Checkpointer {
             tokio::select! {
                 () = self.ledger.changed() => {
                     settle(&self.ledger, &self.policy).await?;
-                    due.get_or_insert_with(|| Instant::now() + self.options.checkpoint_interval);
+                    due.get_or_insert(earliest);
                     let (_, unstored) = self.ledger.retained();
                     if unstored >= self.options.max_replay.as_usize() / 2 {
                         due = Some(Instant::now());
@@ -64,6 +66,7 @@ impl Checkpointer {
                 () = tick => {
                     due = None;
                     self.store().await?;
+                    earliest = Instant::now() + self.options.checkpoint_interval;
                 }
                 () = finish.notified(), if !finishing => finishing = true,
             }

@@ -14,6 +14,7 @@ mod driver;
 mod intake;
 mod lease;
 mod ledger;
+mod log;
 mod options;
 mod path;
 mod pipeline;

@@ -14,6 +14,7 @@ use crate::capabilities::{SinkCapabilities, SourceCapabilities};
 use crate::connector::{Simple, SinkConnector, SourceConnector, sealed};
 use crate::findings::Findings;
 use crate::format::Format;
+use crate::log::WalSource;
 use crate::polling::PollingSource;
 use crate::record::RecordBatch;
 use crate::sink::Sink;
@@ -68,6 +69,8 @@ impl BuildContext {
 /// A source by its family; the runtime has a driver for each.
 #[non_exhaustive]
 pub enum SourceKind {
+    /// A log that the server keeps until it is released.
+    Wal(Box<dyn WalSource>),
     /// A query with a cursor, or marks.
     Polling(Box<dyn PollingSource>),
     /// Anything else.
@@ -92,7 +95,7 @@ macro_rules! debug_kind {
         }
     };
 }
-debug_kind!(SourceKind: Polling, Custom);
+debug_kind!(SourceKind: Wal, Polling, Custom);
 debug_kind!(SinkKind: Changes, Records);
 
 /// Makes sources of one type.

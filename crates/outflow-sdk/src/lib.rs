@@ -13,6 +13,7 @@ mod connector;
 mod factory;
 mod findings;
 mod format;
+mod log;
 mod polling;
 mod record;
 mod registry;
@@ -36,6 +37,10 @@ pub use factory::{
 };
 pub use findings::{Finding, Findings, Level};
 pub use format::Format;
+pub use log::{
+    Beginning, Chunk, ChunkPage, ChunkReader, LogPolicy, LogReader, LogSource, Moment, Snapshot,
+    SnapshotMode, TransactionTag, WalSource,
+};
 pub use outflow_core::*;
 pub use polling::{Page, PollingSource, RowKeys};
 pub use record::{RecordAmend, RecordBatch, RecordBuilder, RecordPool, RecordRef, RecordWriter};

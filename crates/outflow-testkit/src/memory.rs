@@ -1,4 +1,4 @@
-//! In-memory servers: a log, a log with GTID sets, a shard tree, a marked table, sinks and a checkpoint store.
+//! In-memory servers: a log, a log whose table can be read, a log with GTID sets, a shard tree, a marked table, sinks and a checkpoint store.
 //!
 //! They stand for the families of real systems where a test wants what a real server cannot be made to show:
 //! acks out of order, lost answers, a frozen destination. They keep what they were told, so that a test can ask
@@ -11,6 +11,7 @@ mod row;
 mod shards;
 mod sink;
 mod store;
+mod wal;
 
 pub use gtid::{GtidCodec, GtidLog, GtidSet};
 pub use log::{LogCodec, LogPosition, MemoryLog};
@@ -19,6 +20,7 @@ pub use row::{Row, rows_schema};
 pub use shards::ShardTree;
 pub use sink::{Delivered, MemorySink, TransactionalSink};
 pub use store::{Commit, MemoryCheckpoints};
+pub use wal::{Change, MemoryWal, WalCodec};
 
 /// A source that is its own configuration.
 macro_rules! own_source {

@@ -3,7 +3,7 @@
 use std::sync::{Arc, LazyLock};
 
 use outflow_sdk::{
-    BatchBuilder, Column, EventBuilder, LogicalType, Op, Result, TableSchema, TransactionIndex,
+    BatchBuilder, Column, EventBuilder, LogicalType, Op, Result, RowWriter, TableSchema, TransactionIndex,
 };
 
 /// One row: a key, the number of the change among those of its key, and padding.
@@ -42,13 +42,17 @@ impl Row {
         if let Some(transaction) = transaction {
             event = event.transaction(transaction);
         }
-        let mut row = event.after();
-        row.text(&self.key);
-        row.i64(self.n);
-        row.text(&self.padding);
-        row.end()?;
+        self.values(event.after())?;
         event.end();
         Ok(())
+    }
+
+    /// Writes the row's values.
+    pub(crate) fn values(&self, mut writer: RowWriter<'_>) -> Result<()> {
+        writer.text(&self.key);
+        writer.i64(self.n);
+        writer.text(&self.padding);
+        writer.end()
     }
 }
 

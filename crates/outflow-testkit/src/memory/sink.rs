@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use outflow_sdk::{
-    Ack, ChangeBatch, Checkpoint, CheckpointDelta, Error, Result, Sink, SinkCapabilities, SinkContext,
-    ValueRef, async_trait,
+    Ack, ChangeBatch, Checkpoint, CheckpointDelta, Error, Op, Result, RowRef, Sink, SinkCapabilities,
+    SinkContext, ValueRef, async_trait,
 };
 use tokio::sync::watch;
 
@@ -15,8 +15,12 @@ use super::row::Row;
 /// One event that arrived.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delivered {
-    /// The row.
+    /// What happened to it.
+    pub op: Op,
+    /// The row after it; of a delete, only the key.
     pub row: Row,
+    /// The key before it, where that was told.
+    pub was: Option<String>,
     /// The event's id.
     pub id: String,
 }
@@ -158,30 +162,39 @@ impl MemorySink {
 
 own_sink!(MemorySink, "memory", SinkCapabilities::new().ordered().rejects());
 
-fn row_of(event: &outflow_sdk::EventRef<'_>) -> Option<Row> {
-    let row = event.after()?;
-    let text = |name: &str| match row.by_name(name) {
+fn delivered(event: &outflow_sdk::EventRef<'_>) -> Option<Delivered> {
+    let text = |row: RowRef<'_>, name: &str| match row.by_name(name) {
         Some(ValueRef::Text(s)) => s.to_owned(),
         _ => String::new(),
     };
-    Some(Row { key: text("key"), n: row.by_name("n")?.as_i64()?, padding: text("padding") })
+    let was = event.before().map(|row| text(row, "key"));
+    let row = match event.after() {
+        Some(row) => {
+            Row { key: text(row, "key"), n: row.by_name("n")?.as_i64()?, padding: text(row, "padding") }
+        }
+        None if matches!(event.op(), Op::Delete | Op::Truncate) => {
+            Row::new(was.clone().unwrap_or_default(), 0)
+        }
+        None => return None,
+    };
+    Some(Delivered { op: event.op(), row, was, id: event.id().to_string() })
 }
 
 fn take(batch: &ChangeBatch, reject: Option<fn(&Row) -> bool>) -> (Vec<Delivered>, Vec<(u32, Error)>) {
-    let mut delivered = Vec::new();
+    let mut all = Vec::new();
     let mut bad = Vec::new();
     for event in batch.iter() {
-        let Some(row) = row_of(&event) else { continue };
-        if reject.is_some_and(|reject| reject(&row)) {
+        let Some(one) = delivered(&event) else { continue };
+        if reject.is_some_and(|reject| reject(&one.row)) {
             bad.push((
                 event.index() as u32,
                 Error::data("memory.rejected").message("told to refuse this row"),
             ));
         } else {
-            delivered.push(Delivered { row, id: event.id().to_string() });
+            all.push(one);
         }
     }
-    (delivered, bad)
+    (all, bad)
 }
 
 #[async_trait]

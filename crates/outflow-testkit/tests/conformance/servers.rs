@@ -9,8 +9,8 @@ use outflow_sdk::{
 };
 use outflow_testkit::conformance::{self, Change, SinkFixture, SourceCheck, SourceFixture};
 use outflow_testkit::memory::{
-    Delivered, GtidCodec, GtidLog, LogCodec, MarkedTable, MemoryLog, MemorySink, Row, ShardTree,
-    TransactionalSink, rows_schema,
+    self, Delivered, GtidCodec, GtidLog, LogCodec, MarkedTable, MemoryLog, MemorySink, MemoryWal, Row,
+    ShardTree, TransactionalSink, WalCodec, rows_schema,
 };
 
 /// Rows of three keys, numbered within each.
@@ -102,6 +102,48 @@ impl SourceFixture for MarkedFixture {
 
     fn change(&self, event: &EventRef<'_>) -> Option<Change> {
         change_of_event(event)
+    }
+}
+
+/// A table that rows are only added to, each with a key of its own: snapshot and log together have every change, and
+/// which of two rows comes first depends on which of the two has it.
+struct WalFixture {
+    wal: MemoryWal,
+    rows: Rows,
+}
+
+impl WalFixture {
+    fn new() -> Self {
+        Self { wal: MemoryWal::new(4), rows: Rows::default() }
+    }
+}
+
+#[async_trait]
+impl SourceFixture for WalFixture {
+    fn source(&self) -> Arc<dyn ConfiguredSource> {
+        Arc::new(self.wal.clone())
+    }
+
+    async fn produce(&mut self, changes: usize) -> Vec<Change> {
+        let of_its_own = |row: Row| Row::new(format!("{} {:06}", row.key, row.n), row.n);
+        let rows: Vec<Row> = self.rows.next(changes).into_iter().map(of_its_own).collect();
+        for rows in rows.chunks(5) {
+            self.wal.commit(rows.iter().cloned().map(memory::Change::Insert));
+        }
+        rows.iter().map(change_of_row).collect()
+    }
+
+    fn change(&self, event: &EventRef<'_>) -> Option<Change> {
+        change_of_event(event)
+    }
+
+    async fn unrelated(&mut self) -> bool {
+        self.wal.commit([]);
+        true
+    }
+
+    fn codec(&self) -> Option<Box<dyn PositionCodec>> {
+        Some(Box::new(WalCodec))
     }
 }
 
@@ -253,6 +295,19 @@ mod transactional_sink {
 
 mod log {
     outflow_testkit::source_conformance!(super::LogFixture::new());
+}
+
+mod wal {
+    outflow_testkit::source_conformance!(super::WalFixture::new());
+}
+
+mod wal_without_pins {
+    use super::{MemoryWal, Rows, WalFixture};
+
+    outflow_testkit::source_conformance!(WalFixture {
+        wal: MemoryWal::new(4).without_pins(),
+        rows: Rows::default()
+    });
 }
 
 mod marked_table {

@@ -57,8 +57,14 @@ impl Script {
         self.change(|state| state.emitted.drain(..).collect())
     }
 
-    pub(super) fn has_emitted(&self) -> bool {
-        !self.lock().emitted.is_empty()
+    /// Whether something was emitted; if not, the task is woken when it is.
+    pub(super) fn has_emitted(&self, cx: &Context<'_>) -> bool {
+        let mut state = self.lock();
+        let has_emitted = !state.emitted.is_empty();
+        if !has_emitted {
+            state.listen(cx);
+        }
+        has_emitted
     }
 
     pub(super) fn release(&self, release: Release) {
@@ -127,11 +133,13 @@ impl EmitterPort for Script {
     }
 
     fn send(&mut self, batch: ChangeBatch) -> Seq {
-        let mut state = self.lock();
-        state.last += 1;
-        let seq = Seq(state.last);
-        state.emitted.push_back((seq, batch));
-        seq
+        // Also from a task of the source's own: whoever waits for it is woken.
+        self.change(|state| {
+            state.last += 1;
+            let seq = Seq(state.last);
+            state.emitted.push_back((seq, batch));
+            seq
+        })
     }
 }
 

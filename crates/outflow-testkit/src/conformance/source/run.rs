@@ -124,7 +124,7 @@ impl<'f> Bench<'f> {
                 if matches!(goal, Goal::Cut(limit, _) if polls >= limit) {
                     return Poll::Ready(Step::Cut);
                 }
-                if script.has_emitted() || (script.finished() && !stopping) {
+                if script.has_emitted(cx) || (script.finished() && !stopping) {
                     return Poll::Ready(Step::Emitted);
                 }
                 deadline.as_mut().poll(cx).map(|()| Step::TimeOut)

@@ -66,7 +66,7 @@ pub fn crash(programs: &Programs, shop: &Shop, case: Case) {
         .writers(4)
         .holders(1, open)
         .rate(400.0)
-        .padding([(0, 8), (2_000, 4), (200_000, 1)]);
+        .padding([(0, 40), (2_000, 10), (200_000, 1)]);
     workload.create_tables().unwrap();
     let mut pipeline = Victim::new(programs, shop, case);
     let generator = GeneratorProcess::spawn(&programs.generator, &workload).unwrap();

@@ -108,6 +108,17 @@ impl Outflow {
         assert!(status.is_some_and(|s| s.success()), "{status:?}\n{}", last_words(&self.folder));
     }
 
+    /// Holds the process while `work` is done: what is counted there cannot change by it.
+    ///
+    /// # Panics
+    /// When the process is gone.
+    pub fn paused<T>(&self, work: impl FnOnce() -> T) -> T {
+        kill_process(self.pid(), Signal::STOP).unwrap();
+        let done = work();
+        kill_process(self.pid(), Signal::CONT).unwrap();
+        done
+    }
+
     /// Resident memory now, in bytes.
     ///
     /// # Panics

@@ -55,15 +55,6 @@ impl PostgresServer {
         format!("postgres://outflow@127.0.0.1:{}/postgres", self.port)
     }
 
-    /// Stops it and starts it again.
-    ///
-    /// # Panics
-    /// When it does not stop or start.
-    pub fn restart(&mut self, shutdown: Shutdown) {
-        self.stop(shutdown);
-        self.run();
-    }
-
     /// Stops it.
     ///
     /// # Panics
